@@ -1,0 +1,20 @@
+"""The one kind of error a user causes, and the hint that goes with it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message names it and the way out.
+
+    The command line prints the message on one line and exits with code 2. Every other
+    exception is a defect of ours and keeps its traceback.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
+    """An :class:`InputError` for a `name` that is not among the `known` ones, with the nearest names."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    suggestion = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return InputError(f"unknown {kind} {name!r}; {suggestion}{' ' + hint if hint else ''}")
