@@ -1,0 +1,157 @@
+"""Tokenise a corpus once and keep the result."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tmt.errors import InputError
+from tmt.text import SPLITS, Corpus, Split
+from tmt.tokens.cache import built_whole, cache_root, discard
+from tmt.tokens.shards import SHARD_TOKENS, ShardWriter, id_dtype
+from tmt.tokens.stream import TokenStream
+from tmt.tokens.tokenizer import Tokenizer
+
+BATCH_CHARACTERS = 2**20
+_FORMAT = 1
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class TokenSplits:
+    """A tokenised corpus. Each document is the separator's id followed by the ids of its text.
+
+    Attributes:
+        train, valid, test: the tokens of each split.
+        documents: number of documents per split.
+        bytes: UTF-8 bytes of the raw text per split.
+    """
+
+    train: TokenStream
+    valid: TokenStream
+    test: TokenStream
+    documents: Mapping[Split, int]
+    bytes: Mapping[Split, int]
+
+
+def prepare(corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> TokenSplits:
+    """The tokens of `corpus`; built on first use and kept by content.
+
+    Builds in a folder of its own and puts it in place at the end, so an interrupted or failed build
+    leaves nothing; a damaged one is built again. A progress bar goes to stderr where that is a terminal.
+
+    Args:
+        corpus: the documents.
+        tokenizer: what cuts them.
+        cache_dir: where to keep the result (default: see :func:`tmt.tokens.cache.cache_root`).
+
+    Raises:
+        InputError: a source cannot be read, a split has no documents, or the cache cannot be written.
+    """
+    digest = sha256(repr((_FORMAT, corpus.key, tokenizer.key)).encode()).hexdigest()
+    target = cache_root(cache_dir) / "tokens" / digest[:32]
+    if target.exists():
+        try:
+            return _open(target)
+        except InputError:
+            discard(target)
+    with built_whole(target) as folder:
+        _build(corpus, tokenizer, folder)
+    return _open(target)
+
+
+def _open(folder: Path) -> TokenSplits:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        shards: dict[str, list[str]] = manifest["shards"]
+        streams = {split: TokenStream.open(*(folder / name for name in shards[split])) for split in SPLITS}
+        return TokenSplits(**streams, documents=manifest["documents"], bytes=manifest["bytes"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot use the prepared tokens in {folder}: {error}") from error
+
+
+def _build(corpus: Corpus, tokenizer: Tokenizer, folder: Path) -> None:
+    writers = {split: _SplitWriter(folder, split, tokenizer) for split in SPLITS}
+    with ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(desc=f"tokenising {corpus.name}", unit="B", unit_scale=True, disable=None)
+        )
+        for writer in writers.values():
+            stack.callback(writer.close)
+        for batch in _batches(corpus.labelled()):
+            texts = [text for _, text in batch]
+            for (split, text), ids in zip(batch, tokenizer.encode_batch(texts), strict=True):
+                bar.update(writers[split].add(text, ids))
+    for split in SPLITS:
+        if not writers[split].documents:
+            raise InputError(
+                f"the {split} split of corpus {corpus.name!r} has no documents; give it more text"
+            )
+    manifest = {
+        "corpus": corpus.name,
+        "shards": {split: writers[split].names for split in SPLITS},
+        "documents": {split: writers[split].documents for split in SPLITS},
+        "bytes": {split: writers[split].bytes for split in SPLITS},
+    }
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+
+
+def _batches(labelled: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Split, str]]]:
+    """Lists of documents of about `BATCH_CHARACTERS` in all: many at once encode in parallel."""
+    batch: list[tuple[Split, str]] = []
+    size = 0
+    for split, text in labelled:
+        batch.append((split, text))
+        size += len(text)
+        if size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+class _SplitWriter:
+    """The shards of one split; a new one is begun when the last is full."""
+
+    def __init__(self, folder: Path, split: Split, tokenizer: Tokenizer) -> None:
+        self.names: list[str] = []
+        self.documents = 0
+        self.bytes = 0
+        self._folder = folder
+        self._split = split
+        self._eot = tokenizer.eot_id
+        self._dtype = id_dtype(tokenizer.vocab_size)
+        self._open: ShardWriter | None = None
+
+    def add(self, text: str, ids: list[int]) -> int:
+        """Store one document; returns the UTF-8 bytes of its text."""
+        tokens = np.array([self._eot, *ids], dtype=self._dtype)
+        self._shard().start_document()
+        while tokens.size:
+            shard = self._shard()
+            room = SHARD_TOKENS - shard.count
+            shard.append(tokens[:room])
+            tokens = tokens[room:]
+        size = len(text.encode())
+        self.documents += 1
+        self.bytes += size
+        return size
+
+    def close(self) -> None:
+        """Finish the open shard, if any."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _shard(self) -> ShardWriter:
+        if self._open is not None and self._open.count >= SHARD_TOKENS:
+            self.close()
+        if self._open is None:
+            self.names.append(f"{self._split}_{len(self.names):06d}.bin")
+            self._open = ShardWriter(self._folder / self.names[-1], self._dtype)
+        return self._open

@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tmt.text.corpus import Corpus
+from tmt.tokens import StreamDecoder, Tokenizer, load_tokenizer, make_tokenizer
+from tmt.tokens.byte_level import ByteLevelTokenizer
+from tmt.tokens.sentence_piece import SentencePieceTokenizer
+
+quick = settings(
+    derandomize=True,
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
+AWKWARD = [
+    "",
+    "\n",
+    " \n\n\t ",
+    "  two  spaces  ",
+    "été über naïve",
+    "e\u0301 combining",
+    "漢字かな交じり文",
+    "👩‍👩‍👧‍👦 family 🇺🇳",
+    "\x01\x1f\x7f\x85\u2028",
+    "<|endoftext|></s><s><pad><0x41>",
+    "▁ literal ▁▁",
+    "ﬁ ligature ½ ™",
+    "1790 and 2026",
+    "\ufeffmark",
+]
+
+
+def charged(tokenizer: Tokenizer, ids: list[int]) -> int:
+    return int(tokenizer.byte_counts(ids, [tokenizer.eot_id, *ids][: len(ids)]).sum())
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_awkward_texts(tokenizer: Tokenizer, text: str) -> None:
+    check_accounts(tokenizer, text)
+
+
+@quick
+@given(text=texts)
+@example(text="mesh  of\r\ntokens")
+def test_any_text(tokenizer: Tokenizer, text: str) -> None:
+    check_accounts(tokenizer, text)
+
+
+def check_accounts(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text)
+    decoded = tokenizer.decode(ids)
+    assert tokenizer.eot_id not in ids
+    assert all(0 <= token < tokenizer.vocab_size for token in ids)
+    assert charged(tokenizer, ids) == len(decoded.encode())
+    counts = tokenizer.byte_counts(ids, [tokenizer.eot_id, *ids[:-1]][: len(ids)])
+    pairs = zip(ids, [tokenizer.eot_id, *ids], strict=False)
+    assert counts.tolist() == [len(tokenizer.token_bytes(token, previous)) for token, previous in pairs]
+    decoder = StreamDecoder(tokenizer)
+    assert "".join(map(decoder.push, ids)) == decoded
+    assert decoder.flush() == ""
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        assert decoded == tokenizer._inner.decode(ids)
+    else:
+        assert isinstance(tokenizer, ByteLevelTokenizer)
+        assert decoded == text
+        assert tokenizer.byte_lengths[np.array(ids, dtype=int)].sum() == len(text.encode())
+
+
+def test_batch_equals_single(tokenizer: Tokenizer) -> None:
+    assert tokenizer.encode_batch(AWKWARD) == [tokenizer.encode(text) for text in AWKWARD]
+    assert tokenizer.encode_batch([]) == []
+
+
+def test_separator_has_no_bytes(tokenizer: Tokenizer) -> None:
+    eot = tokenizer.eot_id
+    assert tokenizer.token_bytes(eot) == b""
+    counts = tokenizer.byte_counts(np.array([[eot, eot]]), np.array([[5, eot]]))
+    assert counts.dtype == np.int64
+    assert counts.tolist() == [[0, 0]]
+
+
+def test_saved_tokenizer_is_self_sufficient(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = tokenizer.save(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    for source in (tmp_path, str(path)):
+        again = load_tokenizer(source)
+        assert type(again) is type(tokenizer)
+        assert (again.key, again.vocab_size, again.eot_id) == (
+            tokenizer.key,
+            tokenizer.vocab_size,
+            tokenizer.eot_id,
+        )
+        assert again.encode(" ".join(AWKWARD)) == tokenizer.encode(" ".join(AWKWARD))
+
+
+def test_streamed_characters_are_whole(tokenizer: Tokenizer) -> None:
+    decoder = StreamDecoder(tokenizer)
+    parts = [decoder.push(token) for token in tokenizer.encode("a 漢 👩 é")]
+    assert "".join(parts) == "a 漢 👩 é"
+    assert "\ufffd" not in "".join(parts)
+    assert "" in parts
+
+
+def test_unfinished_character_is_flushed_as_replacement(tokenizer: Tokenizer) -> None:
+    decoder = StreamDecoder(tokenizer)
+    ids = tokenizer.encode("漢")[:-1]
+    assert "".join(map(decoder.push, ids)) == ""
+    assert decoder.flush() == "\ufffd"
+    again = tokenizer.encode("the end")
+    assert "".join(map(decoder.push, again)) == "the end"
+    assert tokenizer.decode(ids) == "\ufffd"
+
+
+def test_sentence_piece_charges_the_rewritten_text(corpus: Corpus, cache: Path) -> None:
+    tokenizer = make_tokenizer("sp:330", corpus, cache)
+    ids = tokenizer.encode("the  mesh\nof ﬁ ")
+    assert tokenizer.decode(ids) == "the mesh of fi"
+    assert charged(tokenizer, ids) == 14
+    lead = tokenizer.encode("a mesh")[1]
+    bos, eos = 1, 2
+    for previous, charge in ((bos, -1), (eos, -1), (ids[0], 0)):
+        full = len(tokenizer.token_bytes(lead, ids[0]))
+        assert tokenizer.byte_counts([lead], [previous]).tolist() == [full + charge]
