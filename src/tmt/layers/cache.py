@@ -1,0 +1,76 @@
+"""The decoding state: what a model remembers of the tokens before a call, as a flat tuple of tensors.
+
+A state is ``(lengths, tensor, tensor, …)``: the tokens seen per batch row (B,) int64, then the layers'
+tensors in the order in which the forward pass asks for them. A call consumes the state it is given (its
+buffers are written in place); clone the tensors to branch.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tmt.errors import InputError
+
+State = tuple[Tensor, ...]
+
+
+class Cache:
+    """One forward call's view of the state: old tensors are taken in order, new ones collected in order."""
+
+    def __init__(self, tokens: Tensor, state: State | None, lengths: Tensor | None, keep: bool):
+        """Args: tokens (B, T); lengths (B,) valid tokens per row (the rest is padding on the right), default T."""
+        batch, length = tokens.shape
+        device = tokens.device
+        past = torch.zeros(batch, dtype=torch.long, device=device) if state is None else state[0]
+        if past.shape[0] != batch:
+            raise InputError(f"the state has {past.shape[0]} rows, the tokens have {batch}")
+        self.new = past.new_full((batch,), length) if lengths is None else lengths.to(past)
+        self.past = past
+        self.positions = past[:, None] + torch.arange(length, device=device)
+        self.reach = int(past.max()) + length
+        self.keep = keep
+        self._fresh = state is None
+        self._old = iter(() if state is None else state[1:])
+        self._kept: list[Tensor] = []
+        self._row = torch.arange(batch, device=device)[:, None]
+
+    def state(self) -> State:
+        """The state after this call."""
+        return (self.past + self.new, *self._kept)
+
+    def append(self, grid: Tensor) -> Tensor:
+        """Store (B·T, …) at the tokens' positions; returns (B, S, …), all that is stored so far."""
+        new = grid.view(*self.positions.shape, *grid.shape[1:])
+        if self._fresh and not self.keep:
+            return new
+        buffer = new.new_zeros(new.shape[0], 0, *new.shape[2:]) if self._fresh else next(self._old)
+        missing = self.reach - buffer.shape[1]
+        if missing > 0:
+            room = max(missing, 0 if self._fresh else buffer.shape[1])
+            buffer = torch.cat([buffer, buffer.new_zeros(buffer.shape[0], room, *buffer.shape[2:])], 1)
+        write = buffer.index_put if torch.is_grad_enabled() else buffer.index_put_
+        buffer = write((self._row, self.positions), new.to(buffer.dtype))
+        self._kept.append(buffer)
+        return buffer[:, : self.reach]
+
+    def extend(self, grid: Tensor, width: int) -> Tensor:
+        """(B·T, …) with the `width` positions before it in front, zeros where there were none: (B, width + T, …)."""
+        new = grid.view(*self.positions.shape, *grid.shape[1:])
+        tail = new.new_zeros(new.shape[0], width, *new.shape[2:]) if self._fresh else next(self._old)
+        extended = torch.cat([tail.to(new.dtype), new], 1)
+        if self.keep:
+            last = self.new[:, None] + torch.arange(width, device=new.device)
+            self._kept.append(extended[self._row, last])
+        return extended
+
+    def carried(self, start: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """A tensor handed from call to call: the old state's, or `start`; and where to put the next call's."""
+        value = start if self._fresh else next(self._old)
+        slot = len(self._kept)
+        self._kept.append(value)
+
+        def put(new: Tensor) -> None:
+            self._kept[slot] = new
+
+        return value, put

@@ -1,0 +1,79 @@
+"""A bank of memory anchors that follows the tokens which attend to it (specs: TMT §7)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tmt.ops.precision import at_least_float32
+
+
+class MemoryAnchors(nn.Module):
+    """M anchors in the space of RMS-normalised hidden states, each the running mean of its tokens.
+
+    A token counts for the one anchor it attends to most, by the weight it gives it: shared
+    responsibility would pull every anchor to the common mean. The bank changes only in :meth:`update`,
+    after an optimiser step; anchors that nobody uses are moved beside the most used one.
+    """
+
+    DEAD = 0.01
+    """An anchor below this share of the mean count is dead."""
+    SPREAD = 0.1
+    """Standard deviation of the step from the busiest anchor at which a dead one starts again."""
+
+    def __init__(self, count: int, d_model: int, momentum: float):
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("count", torch.ones(count))
+        self.register_buffer("total", torch.randn(count, d_model))
+
+    def anchors(self) -> Tensor:
+        """(M, D) current anchors."""
+        return self.total / self.count[:, None]
+
+    @staticmethod
+    def read(count: Tensor, total: Tensor) -> Tensor:
+        """(…, M, D) anchors of a bank, RMS-normalised as attention reads them."""
+        return F.rms_norm(total / count[..., None], total.shape[-1:])
+
+    @staticmethod
+    @torch.no_grad()
+    def collect(weights: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Counts (…, M) and sums (…, M, D) of the tokens (…, n, D) that attend with `weights` (…, n, M)."""
+        share = F.one_hot(weights.argmax(-1), weights.shape[-1]) * weights
+        normed = F.rms_norm(at_least_float32(x), x.shape[-1:])
+        return share.sum(-2), share.transpose(-1, -2) @ normed
+
+    def blend(
+        self, old_count: Tensor, old_total: Tensor, count: Tensor, total: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Moving average of banks (…, M) and (…, M, D): the new counts are scaled to sum to M first."""
+        share = count.shape[-1] / count.sum(-1, keepdim=True).clamp(min=1e-12)
+        weight = 1 - self.momentum
+        return old_count.lerp(count * share, weight), old_total.lerp(total * share[..., None], weight)
+
+    @torch.no_grad()
+    def update(self, count: Tensor, total: Tensor) -> None:
+        """Take in one step's counts (M,) and sums (M, D), then revive dead anchors."""
+        new_count, new_total = self.blend(self.count, self.total, count, total)
+        self.count.copy_(new_count)
+        self.total.copy_(new_total)
+        for dead in (self.count < self.DEAD * self.count.mean()).nonzero()[:, 0]:
+            busiest = self.count.argmax()
+            start = self.total[busiest] / self.count[busiest]
+            half = self.count[busiest] / 2
+            self.count[busiest] = self.count[dead] = half
+            self.total[busiest] = start * half
+            self.total[dead] = (start + self.SPREAD * torch.randn_like(start)) * half
+
+    def effective_rank(self) -> float:
+        """Exponential of the entropy of the anchors' normalised singular values: 1 when collapsed, at most M."""
+        return _perplexity(torch.linalg.svdvals(self.anchors().float()))
+
+    def usage(self) -> float:
+        """Exponential of the entropy of the counts: the number of anchors in use."""
+        return _perplexity(self.count)
+
+
+def _perplexity(mass: Tensor) -> float:
+    share = mass / mass.sum()
+    return float((-share * share.clamp(min=1e-12).log()).sum().exp())

@@ -1,0 +1,62 @@
+"""Depth compaction: the tokens of a batch that a layer works on, gathered once and scattered back."""
+
+import torch
+from torch import Tensor
+
+
+class Rows:
+    """A subset of the B·T tokens of a batch, in order; all of them when `index` is None.
+
+    Grids are flat: shape (B·T, …), token t of batch row b at b·T + t.
+    """
+
+    def __init__(self, positions: Tensor, index: Tensor | None = None):
+        """Args: positions (B, T) int64 in the sequence; index (n,) int64 ascending rows of the grid, or None."""
+        self.grid_positions = positions
+        self.index = index
+        if index is not None:
+            self._pack(index)
+
+    @property
+    def count(self) -> int:
+        """n, the tokens in the subset."""
+        return self.grid_positions.numel() if self.index is None else len(self.index)
+
+    @property
+    def positions(self) -> Tensor:
+        """(n,) position of every token in its sequence."""
+        return self.take(self.grid_positions.flatten())
+
+    def take(self, grid: Tensor) -> Tensor:
+        """(n, …) rows of a grid."""
+        return grid if self.index is None else grid[self.index]
+
+    def put(self, grid: Tensor, values: Tensor) -> Tensor:
+        """The grid with the subset's rows replaced by `values` (n, …); the other rows keep their bits."""
+        return values if self.index is None else grid.index_copy(0, self.index, values.to(grid.dtype))
+
+    def keep(self, mask: Tensor) -> "Rows":
+        """The subset's tokens where `mask` (n,) is True."""
+        index = mask.nonzero()[:, 0]
+        return Rows(self.grid_positions, index if self.index is None else self.index[index])
+
+    def pack(self, values: Tensor) -> Tensor:
+        """(n, …) to (B, T', …), every batch row's tokens at its front, zeros behind; T' is the longest row's."""
+        batch, length = self.grid_positions.shape
+        if self.index is None:
+            return values.view(batch, length, *values.shape[1:])
+        packed = values.new_zeros(batch * self._length, *values.shape[1:])
+        return packed.index_copy(0, self._slot, values).view(batch, self._length, *values.shape[1:])
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """The inverse of :meth:`pack`."""
+        flat = packed.flatten(0, 1)
+        return flat if self.index is None else flat[self._slot]
+
+    def _pack(self, index: Tensor) -> None:
+        batch, length = self.grid_positions.shape
+        row = index // length
+        per_row = torch.bincount(row, minlength=batch)
+        start = per_row.cumsum(0) - per_row
+        self._length = int(per_row.max())
+        self._slot = row * self._length + torch.arange(len(index), device=index.device) - start[row]

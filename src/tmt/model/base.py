@@ -1,0 +1,159 @@
+"""What every architecture shares: embedding, head, loss, decoding state and the interface around them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tmt.errors import InputError
+from tmt.layers.cache import Cache, State
+from tmt.layers.norm import RMSNorm
+from tmt.ops.cross_entropy import linear_cross_entropy, token_nll
+
+IGNORE = -100
+"""Target value that is not scored."""
+
+
+@dataclass
+class ModelOutput:
+    """Result of one forward call on tokens (B, T)."""
+
+    logits: Tensor | None = None
+    """(B, T, V), or (B, 1, V) with last_only; None when targets were given."""
+    loss: Tensor | None = None
+    """Mean negative log-likelihood of the targets in nats, float32 scalar."""
+    nll: Tensor | None = None
+    """(B, T) negative log-likelihood of every target in nats (0 where not scored), without gradients."""
+    penalty: Tensor | None = None
+    """The exits' own training objective, float32 scalar, where it has one."""
+    state: State | None = None
+    """Decoding state after these tokens, when asked for."""
+    flops: int = 0
+    """Operations executed (a multiply-add is two), head included, counted from the shapes that ran."""
+    layer_tokens: list[int] = field(default_factory=list)
+    """Tokens that each layer worked on."""
+    depth: Tensor | None = None
+    """(B, T) int64 layers that each token ran, where that differs between tokens."""
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+    """Detached sums for :meth:`LanguageModel.after_step`; add them up over micro-batches and ranks."""
+
+
+@dataclass
+class Hidden:
+    """What a trunk returns: final states (B·T, D) before the last norm, and the fields of its output."""
+
+    states: Tensor
+    output: ModelOutput
+
+
+class LanguageModel(nn.Module):
+    """Tokens (B, T) in, next-token logits (B, T, V) out. Subclasses implement :meth:`trunk`."""
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.norm = RMSNorm(config.d_model, config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.dropout)
+        if config.tie_embeddings:
+            self.head.weight = self.embedding.weight
+
+    def trunk(self, tokens: Tensor, cache: Cache, **options: Any) -> Hidden:
+        """Everything between the embedding and the last norm."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        tokens: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        targets: Tensor | None = None,
+        last_only: bool = False,
+        return_state: bool = False,
+        **options: Any,
+    ) -> ModelOutput:
+        """Run the model.
+
+        Args:
+            tokens: (B, T) int64.
+            state: what an earlier call returned; its tokens come before these. It is consumed.
+            lengths: (B,) valid tokens of each row, at least 1; the rest is padding on the right.
+            targets: (B, T) int64 (−100: not scored): compute the loss instead of logits.
+            last_only: logits of each row's last valid token only.
+            return_state: return the decoding state (implied by `state`).
+            options: what the architecture adds.
+
+        Raises:
+            ValueError: for tokens outside the vocabulary or a sequence beyond max_seq_len.
+        """
+        cache = Cache(tokens, state, lengths, keep=return_state or state is not None)
+        self._check(tokens, cache)
+        hidden = self.trunk(tokens, cache, **options)
+        output, states = hidden.output, self.norm(hidden.states)
+        scored = tokens.numel()
+        if targets is not None:
+            self._score(output, states, targets)
+        else:
+            states = states.view(*tokens.shape, -1)
+            if last_only:
+                states = states[torch.arange(len(states), device=states.device), cache.new - 1][:, None]
+                scored = len(states)
+            output.logits = self.head(states)
+        output.flops += 2 * scored * self.head.weight.numel()
+        if cache.keep:
+            output.state = cache.state()
+        return output
+
+    def _score(self, output: ModelOutput, states: Tensor, targets: Tensor) -> None:
+        if torch.is_grad_enabled():
+            output.loss = linear_cross_entropy(states, self.head.weight, targets.flatten())
+        else:
+            output.nll = token_nll(states, self.head.weight, targets.flatten()).view_as(targets)
+            output.loss = output.nll.sum() / (targets != IGNORE).sum().clamp(min=1)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """(B, T) to (B·T, D), in the autocast type when there is one."""
+        x = self.dropout(F.embedding(tokens.flatten(), self.embedding.weight))
+        device = x.device.type
+        return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+    def after_step(self, statistics: dict[str, Tensor]) -> dict[str, float]:
+        """Update what is not trained by gradient, once per optimiser step; returns figures worth logging."""
+        return {}
+
+    def flops(self, length: int) -> int:
+        """Operations of one forward pass over one sequence of `length` tokens with every layer run for all."""
+        raise NotImplementedError
+
+    def num_parameters(self) -> int:
+        """Trained parameters, shared ones counted once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def initialise(self) -> None:
+        """Draw all weights: small normal matrices, zero output projections, so that blocks start as identities."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=(2 / (5 * module.in_features)) ** 0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        for module in self.modules():
+            if module is not self and hasattr(module, "initialise"):
+                module.initialise()
+
+    def _check(self, tokens: Tensor, cache: Cache) -> None:
+        if tokens.numel() == 0:
+            raise InputError(f"tokens of shape {tuple(tokens.shape)} hold no token")
+        limit = self.config.max_seq_len
+        if cache.reach > limit:
+            raise InputError(f"a sequence of {cache.reach} tokens exceeds max_seq_len={limit}")
+        if tokens.device.type == "cpu":
+            low, high = int(tokens.min()), int(tokens.max())
+            if low < 0 or high >= self.config.vocab_size:
+                bad = low if low < 0 else high
+                raise InputError(f"token id {bad} is outside the vocabulary of {self.config.vocab_size}")

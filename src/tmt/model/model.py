@@ -1,0 +1,307 @@
+"""The TemporalMesh Transformer: mesh attention, decay, exits, dual streams and memory, from tokens to logits."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tmt.layers.cache import Cache
+from tmt.layers.decay import ChannelDecay
+from tmt.layers.exit_gate import Decision, ExitGate, binary_entropy, depth_penalty
+from tmt.layers.feed_forward import DualStreamFFN, LocalMix, SwiGLU
+from tmt.layers.memory_anchors import MemoryAnchors
+from tmt.layers.mesh_attention import Carry, MeshAttention
+from tmt.layers.norm import RMSNorm
+from tmt.layers.rows import Rows
+from tmt.model.base import Hidden, LanguageModel, ModelOutput
+from tmt.model.config import TMTConfig
+from tmt.model.trace import LayerTrace, edge_list
+
+
+@dataclass
+class TMTOutput(ModelOutput):
+    """A :class:`ModelOutput` with the published diagnostics, filled when they are asked for."""
+
+    exit_masks: list[Tensor] | None = None
+    """Per layer (B, T) bool: the token has left at or before this layer."""
+    confidences: list[Tensor] | None = None
+    """Per layer (B, T) float32 in (0, 1): what the token's latest gate said."""
+    graph_edges: tuple[Tensor, Tensor] | None = None
+    """(edge_index (2, E) int64 over the flattened tokens, row 0 the receiver; edge_weight (E,) similarity)
+    of the last mesh layer, edges within this call's tokens."""
+    memory_state: Tensor | None = None
+    """(M, D) anchors."""
+    decay_scalars: Tensor | None = None
+    """(B, T, D) channel scales of the last layer (ones where channel_decay is off)."""
+    traces: list[LayerTrace] = field(default_factory=list)
+    """What each layer did, for inspection."""
+
+
+class TMTBlock(nn.Module):
+    """One layer: mesh attention, then the FFN, on the rows that still run."""
+
+    def __init__(self, config: TMTConfig, layer: int):
+        super().__init__()
+        d, eps = config.d_model, config.layer_norm_eps
+        graph = config.graph_spec
+        if layer in config.dense_layers:
+            graph = replace(graph, kind="dense")
+        self.reuse = config.exited_kv == "reuse"
+        self.attention_norm = RMSNorm(d, eps)
+        self.attention = MeshAttention(
+            d,
+            config.n_heads,
+            eps,
+            graph,
+            builds_graph=layer in config.graph_layers,
+            routing_dim=config.routing_dim,
+            similarity=config.edge_similarity,
+            decay=config.decay,
+            decay_rate=config.decay_rate,
+        )
+        self.channel_decay = ChannelDecay(d, config.decay_horizon) if config.channel_decay else None
+        self.ffn_norm = RMSNorm(d, eps)
+        split = config.dual_stream and config.stream_inputs == "split"
+        self.local = LocalMix(d) if split else None
+        self.local_norm = RMSNorm(d, eps) if split else None
+        hidden = config.ffn_stream_dim
+        self.ffn = DualStreamFFN(d, hidden) if config.dual_stream else SwiGLU(d, hidden * 4 // 3)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        rows: Rows,
+        gain: Tensor | None,
+        carry: Carry | None,
+        cache: Cache,
+        anchors: Tensor | None,
+        extra_window: int,
+    ) -> tuple[Tensor, LayerTrace]:
+        """Advance the rows of the grid x (B·T, D); the other rows keep their bits.
+
+        `gain` (n,) multiplies this layer's updates. See :class:`MeshAttention` for the rest.
+        """
+        h = rows.take(x)
+        normed = self.attention_norm(h)
+        sources = (normed, rows) if self.reuse else (self.attention_norm(x), Rows(rows.grid_positions))
+        mesh = self.attention(normed, rows, sources, carry, cache, anchors, extra_window)
+        update = mesh.update
+        if self.channel_decay is not None:
+            update = update * self.channel_decay(rows.positions).to(update.dtype)
+        h = h + self._scaled(update, gain)
+        update, gate = self._feed_forward(h, rows.put(x, h), rows, cache)
+        h = h + self._scaled(update, gain)
+        return rows.put(x, h), LayerTrace(rows, normed, mesh, gate)
+
+    def flops(self, positions: Tensor, rows: int, everyone: int, anchors: int) -> int:
+        """Operations for `rows` running tokens packed at `positions` (B, T'), of `everyone` in the batch."""
+        total = self.attention.flops(positions, rows, rows if self.reuse else everyone, anchors)
+        return total + self.ffn.flops(rows) + (self.local.flops(everyone) if self.local else 0)
+
+    def _scaled(self, update: Tensor, gain: Tensor | None) -> Tensor:
+        update = self.dropout(update)
+        return update if gain is None else update * gain[:, None].to(update.dtype)
+
+    def _feed_forward(
+        self, h: Tensor, grid: Tensor, rows: Rows, cache: Cache
+    ) -> tuple[Tensor, Tensor | None]:
+        """Update (n, D) for the rows' states `h`; `grid` (B·T, D) holds everyone's for the local mix."""
+        semantics = self.ffn_norm(h)
+        if isinstance(self.ffn, SwiGLU):
+            return self.ffn(semantics), None
+        syntax = semantics
+        if self.local is not None:
+            mixed = self.local(cache.extend(grid, self.local.width - 1))
+            syntax = self.local_norm(rows.take(mixed.flatten(0, 1)))
+        return self.ffn(syntax, semantics)
+
+
+class TMTModel(LanguageModel):
+    """Causal language model whose tokens read a graph of their past and leave when they are done."""
+
+    config: TMTConfig
+
+    def __init__(self, config: TMTConfig):
+        super().__init__(config)
+        self.blocks = nn.ModuleList(TMTBlock(config, layer) for layer in range(config.n_layers))
+        m = config.memory_anchors
+        self.memory = MemoryAnchors(m, config.d_model, config.memory_momentum) if m else None
+        self.landing = config.n_layers - config.landing_layers
+        gated = range(config.entry_layers - 1, self.landing - 1) if config.exits else ()
+        self.gates = nn.ModuleDict(
+            {
+                str(layer): ExitGate(
+                    config.d_model,
+                    config.layer_norm_eps,
+                    config.exit_objective,
+                    config.exit_gate,
+                    None if config.target_depth is not None else config.exit_threshold,
+                )
+                for layer in gated
+            }
+        )
+        self.keep = dict(zip(self.gates, config.keep_shares, strict=True)) if config.keep_shares else {}
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        self.initialise()
+
+    def trunk(self, tokens: Tensor, cache: Cache, **options: Any) -> Hidden:
+        """See :class:`LanguageModel`; option `return_diagnostics` (default: outside training) fills the
+        published fields and the traces."""
+        diagnose = options.pop("return_diagnostics", None)
+        diagnose = not self.training if diagnose is None else diagnose
+        if options:
+            raise TypeError(f"a TMTModel takes no {', '.join(options)}")
+        output, traces = TMTOutput(), []
+        x, carry, gain = self.embed(tokens), None, None
+        rows = everyone = Rows(cache.positions)
+        anchors, update_memory = self._open_memory(cache)
+        m, extra_window = 0 if anchors is None else anchors[..., 0].numel(), self._extra_window()
+        for layer, block in enumerate(self.blocks):
+            if layer == self.landing:
+                rows, gain = everyone, None
+            x, trace = block(x, rows, gain, carry, cache, anchors, extra_window)
+            carry = trace.mesh.carry
+            output.flops += block.flops(trace.mesh.inputs.positions, rows.count, everyone.count, m)
+            output.layer_tokens.append(rows.count)
+            traces.append(trace)
+            if str(layer) in self.gates:
+                trace.decision = decision = self._decide(layer, tokens, rows.take(x), rows)
+                output.flops += 2 * rows.count * self.config.d_model
+                rows, gain = rows.keep(decision.stay), decision.gain
+                gain = None if gain is None else gain[decision.stay]
+        if self.gates:
+            output.depth = self._depth(traces, tokens)
+        update_memory(traces)
+        output.penalty = self._exit_penalty(traces, tokens.numel())
+        if self.training:
+            output.statistics = self._statistics(traces, cache)
+        if diagnose:
+            self._diagnose(traces, tokens, output)
+        return Hidden(x, output)
+
+    def _decide(self, layer: int, tokens: Tensor, states: Tensor, rows: Rows) -> Decision:
+        impose = self.training and str(layer) in self.keep and self.config.exit_objective != "learned"
+        keep = round(self.keep[str(layer)] * tokens.numel()) if impose else None
+        key = rows.positions * self.config.n_layers + layer
+        if self.config.exit_gate == "random":
+            key = key * self.config.vocab_size + rows.take(tokens.flatten())
+        return self.gates[str(layer)](states, key, keep)
+
+    def _open_memory(self, cache: Cache) -> tuple[Tensor | None, Callable[[list[LayerTrace]], None]]:
+        """(1 or B, M, D) anchors to read, and what to do for a streaming bank once the layers have run."""
+        if self.memory is None:
+            return None, lambda traces: None
+        count, total = self.memory.count[None], self.memory.total[None]
+        if not (self.config.stream_memory and cache.keep and not self.training):
+            return self.memory.read(count, total), lambda traces: None
+        batch = len(cache.past)
+        count, put_count = cache.carried(count.expand(batch, -1).clone())
+        total, put_total = cache.carried(total.expand(batch, -1, -1).clone())
+
+        def update(traces: list[LayerTrace]) -> None:
+            new = self._memory_use(traces, cache, per_row=True)
+            new_count, new_total = self.memory.blend(count, total, *new)
+            put_count(new_count)
+            put_total(new_total)
+
+        return self.memory.read(count, total), update
+
+    def _memory_use(
+        self, traces: list[LayerTrace], cache: Cache, per_row: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Counts (…, M) and sums (…, M, D) of the tokens that attended to the anchors, over all layers."""
+        collected = []
+        for trace in traces:
+            rows, weights, states = trace.rows, trace.mesh.anchor_weights, trace.states
+            if per_row:
+                real = rows.positions < rows.take(
+                    (cache.past + cache.new)[:, None].expand_as(cache.positions).flatten()
+                )
+                weights, states = rows.pack(weights * real[:, None]), rows.pack(states)
+            collected.append(self.memory.collect(weights, states))
+        counts, totals = zip(*collected, strict=True)
+        return torch.stack(counts).sum(0), torch.stack(totals).sum(0)
+
+    @staticmethod
+    def _depth(traces: list[LayerTrace], tokens: Tensor) -> Tensor:
+        depth = torch.zeros_like(tokens).flatten()
+        for trace in traces:
+            depth = trace.rows.put(depth, trace.rows.take(depth) + 1)
+        return depth.view_as(tokens)
+
+    def _extra_window(self) -> int:
+        """Tokens by which the window is wider than configured while annealing from dense to sparse."""
+        if not (self.training and self.config.anneal_steps):
+            return 0
+        left = max(0.0, 1 - int(self.steps) / self.config.anneal_steps)
+        return round(left * (self.config.max_seq_len - self.config.local_window))
+
+    def _exit_penalty(self, traces: list[LayerTrace], tokens: int) -> Tensor | None:
+        decisions = [trace.decision for trace in traces if trace.decision is not None]
+        if not decisions:
+            return None
+        if self.config.exit_objective == "entropy":
+            return binary_entropy(torch.cat([d.confidence for d in decisions]))
+        if self.config.exit_objective == "learned":
+            fixed = self.config.n_layers - len(decisions)
+            depth = (fixed + sum(d.soft_stay.sum() for d in decisions) / tokens) / self.config.n_layers
+            return depth_penalty(depth, self.config.target_depth)
+        return None
+
+    @torch.no_grad()
+    def _statistics(self, traces: list[LayerTrace], cache: Cache) -> dict[str, Tensor]:
+        statistics = {}
+        for layer, trace in enumerate(traces):
+            if trace.decision is not None and trace.decision.boundary is not None:
+                boundary = trace.decision.boundary
+                statistics[f"exit.{layer}"] = torch.stack([boundary, torch.ones_like(boundary)])
+        if self.memory is not None:
+            statistics["memory.count"], statistics["memory.total"] = self._memory_use(traces, cache)
+        return statistics
+
+    @torch.no_grad()
+    def after_step(self, statistics: dict[str, Tensor]) -> dict[str, float]:
+        """Move exit thresholds and memory anchors; see :class:`LanguageModel`."""
+        self.steps += 1
+        figures = {}
+        for name, gate in self.gates.items():
+            if f"exit.{name}" in statistics:
+                total, count = statistics[f"exit.{name}"]
+                gate.follow(total / count)
+        if self.memory is not None and "memory.count" in statistics:
+            self.memory.update(statistics["memory.count"], statistics["memory.total"])
+            figures["memory_rank"] = self.memory.effective_rank()
+            figures["memory_usage"] = self.memory.usage()
+        return figures
+
+    def flops(self, length: int) -> int:
+        """See :class:`LanguageModel`: the same model without exits."""
+        positions = torch.arange(length)[None]
+        blocks = sum(b.flops(positions, length, length, self.config.memory_anchors) for b in self.blocks)
+        return blocks + 2 * length * self.head.weight.numel()
+
+    def _diagnose(self, traces: list[LayerTrace], tokens: Tensor, output: TMTOutput) -> None:
+        confidence = torch.full((tokens.numel(),), torch.finfo(torch.float32).tiny, device=tokens.device)
+        left = torch.zeros(tokens.numel(), dtype=torch.bool, device=tokens.device)
+        output.exit_masks, output.confidences = [], []
+        for trace in traces:
+            if trace.decision is not None:
+                confidence = trace.rows.put(confidence, trace.decision.confidence)
+                left = trace.rows.put(left, ~trace.decision.stay)
+            output.exit_masks.append(left.view_as(tokens))
+            output.confidences.append(confidence.view_as(tokens))
+        output.traces = traces
+        output.graph_edges = edge_list(traces[-1])
+        if self.memory is not None:
+            output.memory_state = self.memory.anchors()
+        positions, channel_decay = traces[-1].rows.grid_positions, self.blocks[-1].channel_decay
+        shape = (*tokens.shape, self.config.d_model)
+        scales = (
+            torch.ones(shape, device=tokens.device)
+            if channel_decay is None
+            else channel_decay(positions.flatten())
+        )
+        output.decay_scalars = scales.view(shape)

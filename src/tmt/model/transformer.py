@@ -1,0 +1,120 @@
+"""The baseline every claim is made against: a dense transformer with RoPE, QK-norm, RMSNorm and SwiGLU."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from tmt.errors import unknown
+from tmt.layers.attention import HeadProjections, dense_attention_flops, dense_causal_attention
+from tmt.layers.cache import Cache
+from tmt.layers.feed_forward import SwiGLU
+from tmt.layers.norm import RMSNorm
+from tmt.model.base import Hidden, LanguageModel, ModelOutput
+from tmt.model.checks import require, require_heads, require_positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Sizes of a :class:`Transformer`. Raises ValueError naming a bad field."""
+
+    vocab_size: int = 32000
+    """Tokens in the vocabulary."""
+    max_seq_len: int = 1024
+    """Longest sequence, decoding included. No parameter depends on it."""
+    d_model: int = 512
+    """Width of the residual stream."""
+    n_heads: int = 8
+    """Attention heads; d_model / n_heads must be even."""
+    n_layers: int = 12
+    """Blocks."""
+    ffn_dim: int = 1376
+    """Hidden units of the SwiGLU."""
+    dropout: float = 0.1
+    """Dropout on embeddings and residual updates while training."""
+    layer_norm_eps: float = 1e-5
+    """Epsilon of every RMS norm."""
+    tie_embeddings: bool = True
+    """One matrix for input embedding and output head."""
+
+    def __post_init__(self):
+        """Validate every field."""
+        require_positive(self, "vocab_size", "max_seq_len", "d_model", "n_layers", "ffn_dim")
+        require_heads(self)
+        require(0 <= self.dropout < 1, self, "dropout", "must be in [0, 1)")
+
+    @classmethod
+    def preset(cls, name: str, **overrides) -> Self:
+        """A named size with the parameters of the TMT preset of the same name (within 2 %)."""
+        if name not in PRESETS:
+            raise unknown("preset", name, PRESETS)
+        return cls(**{**PRESETS[name], **overrides})
+
+
+PRESETS: dict[str, dict] = {
+    "nano": dict(vocab_size=4096, d_model=192, n_heads=6, n_layers=4, ffn_dim=528, max_seq_len=8192),
+    "small": dict(vocab_size=50257, d_model=256, n_heads=4, n_layers=4, ffn_dim=704, max_seq_len=8192),
+    "medium": dict(vocab_size=50257, d_model=512, n_heads=8, n_layers=6, ffn_dim=3088, max_seq_len=8192),
+    "base": dict(vocab_size=50257, d_model=768, n_heads=12, n_layers=12, ffn_dim=2064, max_seq_len=8192),
+    "large": dict(vocab_size=50257, d_model=1024, n_heads=16, n_layers=24, ffn_dim=2752, max_seq_len=8192),
+}
+
+
+class Block(nn.Module):
+    """Pre-norm attention, then pre-norm SwiGLU, on flat rows (B·T, D)."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        d, eps = config.d_model, config.layer_norm_eps
+        self.attention_norm = RMSNorm(d, eps)
+        self.attention = HeadProjections(d, config.n_heads, eps)
+        self.ffn_norm = RMSNorm(d, eps)
+        self.ffn = SwiGLU(d, config.ffn_dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, cache: Cache) -> Tensor:
+        """(B·T, D) to (B·T, D)."""
+        batch, length = cache.positions.shape
+        positions = cache.positions.flatten()
+        normed = self.attention_norm(x)
+        q = self.attention.queries(normed, positions).unflatten(0, (batch, length))
+        k = cache.append(self.attention.keys(normed, positions))
+        v = cache.append(self.attention.values(normed))
+        attended = dense_causal_attention(q, k, v, cache.positions)
+        x = x + self.dropout(self.attention.merge(attended.flatten(0, 1)))
+        return x + self.dropout(self.ffn(self.ffn_norm(x)))
+
+    def flops(self, positions: Tensor) -> int:
+        """Operations for tokens at `positions` (B, T), each over itself and its past."""
+        rows = positions.numel()
+        scores = dense_attention_flops(positions, self.ffn.output.out_features)
+        return self.attention.flops(rows, rows) + scores + self.ffn.flops(rows)
+
+
+class Transformer(LanguageModel):
+    """Dense causal transformer; the reference for quality, speed and compute."""
+
+    config: TransformerConfig
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.initialise()
+
+    def trunk(self, tokens: Tensor, cache: Cache, **options: Any) -> Hidden:
+        """See :class:`LanguageModel`; it takes no options."""
+        if options:
+            raise TypeError(f"a transformer takes no {', '.join(options)}")
+        x = self.embed(tokens)
+        output = ModelOutput()
+        for block in self.blocks:
+            x = block(x, cache)
+            output.flops += block.flops(cache.positions)
+            output.layer_tokens.append(tokens.numel())
+        return Hidden(x, output)
+
+    def flops(self, length: int) -> int:
+        """See :class:`LanguageModel`."""
+        positions = torch.arange(length)[None]
+        return sum(b.flops(positions) for b in self.blocks) + 2 * length * self.head.weight.numel()

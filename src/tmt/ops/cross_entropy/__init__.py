@@ -1,0 +1,5 @@
+"""Linear projection and cross-entropy in one, without the (N, V) logits in memory."""
+
+from tmt.ops.cross_entropy.chunked import linear_cross_entropy, token_nll
+
+__all__ = ["linear_cross_entropy", "token_nll"]

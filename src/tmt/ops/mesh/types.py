@@ -1,0 +1,85 @@
+"""What goes into the mesh operations. Letters as in :mod:`tmt.ops.mesh.reference`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+GraphKind = Literal["knn", "random", "recent", "none", "dense"]
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """How neighbours are chosen among the tokens before the local window."""
+
+    kind: GraphKind = "knn"
+    k: int = 8
+    window: int = 16
+    """Most recent tokens, the query itself included (at least 1); always seen, never chosen."""
+    successors: bool = True
+    """Beside neighbour j also keep j + 1, the token that followed it."""
+    block: int = 64
+    """Tokens per window of the hierarchical build."""
+    k_global: int = 4
+    """Complete past windows searched beside the query's own and the one before it."""
+    exact_until: int = 512
+    """Queries before this position search every past token; a rule of the position alone, so that a
+    prefix never depends on what follows."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the neighbour table."""
+        return self.k * (2 if self.successors else 1)
+
+    def hierarchical_at(self, position: int) -> bool:
+        """Whether a query at `position` searches windows instead of tokens."""
+        return self.kind == "knn" and position >= self.exact_until
+
+    @staticmethod
+    def hash(position, j):
+        """Pseudo-random rank in [0, 2^24) of past token j for the query at `position` (int or int64 tensor)."""
+        mixed = (position * 2654435761 + j * 40503 + 12345) & 0x7FFFFFFF
+        mixed = ((mixed ^ (mixed >> 13)) * 1103515245) & 0x7FFFFFFF
+        return ((mixed ^ (mixed >> 16)) * 69069) & 0xFFFFFF
+
+
+@dataclass
+class MeshInputs:
+    """Everything mesh attention reads. Optional parts are switched off by None.
+
+    Neighbour entries of one query are distinct, in the past, and outside the window (−1: no neighbour).
+    """
+
+    q: Tensor
+    """(B, T, H, E) queries, rotated and normalised."""
+    k: Tensor
+    """(B, S, H, E) keys of positions 0..S−1."""
+    v: Tensor
+    """(B, S, H, E) values."""
+    positions: Tensor
+    """(B, T) int64, the position of each query among the keys."""
+    window: int
+    """Most recent tokens that are always seen, the query itself included (at least 1)."""
+    neighbours: Tensor | None = None
+    """(B, T, K) int64 key positions."""
+    routing_q: Tensor | None = None
+    """(B, T, R) routing vectors of the queries; with `routing_k`, `similarity_gain` the cosine bias."""
+    routing_k: Tensor | None = None
+    """(B, S, R)."""
+    similarity_gain: Tensor | None = None
+    """(H,) β of the bias β·(routing_q · routing_k)."""
+    decay_rate: Tensor | None = None
+    """(H,) ≥ 0: weights are multiplied by 2σ(−rate·distance) after the softmax, not renormalised."""
+    forget_q: Tensor | None = None
+    """(B, T, H) cumulative log forget gate at the queries; the bias is forget_q − forget_k."""
+    forget_k: Tensor | None = None
+    """(B, S, H)."""
+    anchor_k: Tensor | None = None
+    """(1 or B, M, H, E) keys of the memory anchors: seen by all, no position, no decay, no bias."""
+    anchor_v: Tensor | None = None
+    """(1 or B, M, H, E)."""
+
+    @property
+    def anchor_count(self) -> int:
+        """M, the number of anchors."""
+        return 0 if self.anchor_k is None else self.anchor_k.shape[1]
