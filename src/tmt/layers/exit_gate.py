@@ -93,6 +93,10 @@ class ExitGate(nn.Module):
             gain = 2 * (1 - confidence)
         return Decision(confidence, stay, soft_stay, gain, boundary)
 
+    def flops(self, rows: int) -> int:
+        """Operations for that many rows; the controls compute no score."""
+        return 2 * rows * self.score.weight.numel() if self.kind == "learned" else 0
+
     @torch.no_grad()
     def follow(self, boundary: Tensor) -> None:
         """Move the threshold towards a boundary seen in training; the first one is taken as it is."""

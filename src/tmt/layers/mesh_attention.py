@@ -105,7 +105,7 @@ class MeshAttention(nn.Module):
             column = inputs.positions[..., None].expand(-1, -1, carry.forget.shape[-1])
             inputs.forget_q = inputs.forget_k.gather(1, column)
         if self.routed:
-            self._connect(inputs, x, rows, carry, cache)
+            self._connect(inputs, rows, carry, cache)
         if anchors is not None:
             flat, shape = anchors.flatten(0, 1), anchors.shape[:2]
             inputs.anchor_k = self.heads.keys(flat, None).unflatten(0, shape)
@@ -114,11 +114,14 @@ class MeshAttention(nn.Module):
         weights = None if weights is None else rows.unpack(weights)
         return MeshResult(self.heads.merge(rows.unpack(output)), carry, inputs, weights)
 
-    def flops(self, positions: Tensor, rows: int, sources: int, anchors: int) -> int:
-        """Operations for queries packed at `positions` (B, T'), of which `rows` are real, and `sources` keys."""
+    def flops(self, positions: Tensor, rows: int, sources: int, banks: tuple[int, int]) -> int:
+        """Operations for queries packed at `positions` (B, T'), of which `rows` are real, and `sources` keys.
+
+        `banks` is the number of memory banks (0, 1 or B) and of the anchors in each.
+        """
         width = self.routing_width if self.routed else 0
-        total = self.heads.flops(queries=rows, keys=sources + anchors)
-        total += attention_flops(positions, self.heads.n_heads, self.heads.width, width, anchors)
+        total = self.heads.flops(queries=rows, keys=sources + banks[0] * banks[1])
+        total += attention_flops(positions, self.heads.n_heads, self.heads.width, width, banks[1])
         total += 0 if self.routing is None else 2 * sources * self.routing.weight.numel()
         total += 0 if self.bilinear is None else 2 * rows * self.bilinear.numel()
         total += 0 if self.forget is None else 2 * sources * self.forget.proj.weight.numel()
@@ -142,9 +145,10 @@ class MeshAttention(nn.Module):
     def _route(self, x: Tensor) -> Tensor:
         return F.normalize(x if self.routing is None else self.routing(x), dim=-1)
 
-    def _connect(self, inputs: MeshInputs, x: Tensor, rows: Rows, carry: Carry, cache: Cache) -> None:
+    def _connect(self, inputs: MeshInputs, rows: Rows, carry: Carry, cache: Cache) -> None:
         """Add routing vectors and neighbours: new ones, or those of the layer that built the graph last."""
-        routing = rows.take(carry.routing) if self.bilinear is None else self._route(x) @ self.bilinear
+        routing = rows.take(carry.routing)
+        routing = routing if self.bilinear is None else routing @ self.bilinear
         inputs.routing_q, inputs.routing_k = rows.pack(routing), cache.append(carry.routing)
         inputs.similarity_gain = self.similarity_gain
         if not self.builds_graph:

@@ -61,8 +61,8 @@ class LanguageModel(nn.Module):
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
 
-    def trunk(self, tokens: Tensor, cache: Cache, **options: Any) -> Hidden:
-        """Everything between the embedding and the last norm."""
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:
+        """Everything between the embedding and the last norm; `diagnose` asks for the costly extras."""
         raise NotImplementedError
 
     def forward(
@@ -74,7 +74,7 @@ class LanguageModel(nn.Module):
         targets: Tensor | None = None,
         last_only: bool = False,
         return_state: bool = False,
-        **options: Any,
+        return_diagnostics: bool | None = None,
     ) -> ModelOutput:
         """Run the model.
 
@@ -85,14 +85,18 @@ class LanguageModel(nn.Module):
             targets: (B, T) int64 (−100: not scored): compute the loss instead of logits.
             last_only: logits of each row's last valid token only.
             return_state: return the decoding state (implied by `state`).
-            options: what the architecture adds.
+            return_diagnostics: fill what the architecture's output has for inspection (default: only
+                outside training).
 
         Raises:
             ValueError: for tokens outside the vocabulary or a sequence beyond max_seq_len.
         """
+        if tokens.numel() == 0:
+            raise InputError(f"tokens of shape {tuple(tokens.shape)} hold no token")
         cache = Cache(tokens, state, lengths, keep=return_state or state is not None)
         self._check(tokens, cache)
-        hidden = self.trunk(tokens, cache, **options)
+        diagnose = not self.training if return_diagnostics is None else return_diagnostics
+        hidden = self.trunk(tokens, cache, diagnose)
         output, states = hidden.output, self.norm(hidden.states)
         scored = tokens.numel()
         if targets is not None:
@@ -147,8 +151,6 @@ class LanguageModel(nn.Module):
                 module.initialise()
 
     def _check(self, tokens: Tensor, cache: Cache) -> None:
-        if tokens.numel() == 0:
-            raise InputError(f"tokens of shape {tuple(tokens.shape)} hold no token")
         limit = self.config.max_seq_len
         if cache.reach > limit:
             raise InputError(f"a sequence of {cache.reach} tokens exceeds max_seq_len={limit}")

@@ -1,6 +1,6 @@
 """Checks that name the field, its value and the reason."""
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tmt.errors import InputError
 
@@ -15,6 +15,14 @@ def require_positive(config: Any, *fields: str) -> None:
     """Every named field must be above zero."""
     for field in fields:
         require(getattr(config, field) > 0, config, field, "must be above zero")
+
+
+def require_choices(config: Any) -> None:
+    """Every field of Literal type must hold one of its values."""
+    for field, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal:
+            choices = get_args(kind)
+            require(getattr(config, field) in choices, config, field, f"is none of {', '.join(choices)}")
 
 
 def require_heads(config: Any) -> None:

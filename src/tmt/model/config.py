@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from tmt.errors import unknown
 from tmt.layers.exit_gate import GateKind, keep_shares
-from tmt.model.checks import require, require_heads, require_positive
+from tmt.model.checks import require, require_choices, require_heads, require_positive
 from tmt.ops.mesh import GraphKind, GraphSpec
 
 
@@ -100,7 +100,9 @@ class TMTConfig:
         """Validate every field."""
         require_positive(self, "vocab_size", "max_seq_len", "d_model", "n_layers", "ffn_stream_dim")
         require_positive(self, "graph_block", "rebuild_every", "decay_horizon", "local_window", "decay_rate")
+        require_positive(self, "layer_norm_eps")
         require_heads(self)
+        require_choices(self)
         for name in ("graph_k", "k_global", "memory_anchors", "anneal_steps", "routing_dim", "exact_until"):
             require(getattr(self, name) >= 0, self, name, "must not be negative")
         for name in ("graph_k", "local_window"):

@@ -1,21 +1,17 @@
 """The TemporalMesh Transformer: mesh attention, decay, exits, dual streams and memory, from tokens to logits."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from tmt.layers.cache import Cache
-from tmt.layers.decay import ChannelDecay
 from tmt.layers.exit_gate import Decision, ExitGate, binary_entropy, depth_penalty
-from tmt.layers.feed_forward import DualStreamFFN, LocalMix, SwiGLU
 from tmt.layers.memory_anchors import MemoryAnchors
-from tmt.layers.mesh_attention import Carry, MeshAttention
-from tmt.layers.norm import RMSNorm
 from tmt.layers.rows import Rows
 from tmt.model.base import Hidden, LanguageModel, ModelOutput
+from tmt.model.block import TMTBlock
 from tmt.model.config import TMTConfig
 from tmt.model.trace import LayerTrace, edge_list
 
@@ -37,86 +33,6 @@ class TMTOutput(ModelOutput):
     """(B, T, D) channel scales of the last layer (ones where channel_decay is off)."""
     traces: list[LayerTrace] = field(default_factory=list)
     """What each layer did, for inspection."""
-
-
-class TMTBlock(nn.Module):
-    """One layer: mesh attention, then the FFN, on the rows that still run."""
-
-    def __init__(self, config: TMTConfig, layer: int):
-        super().__init__()
-        d, eps = config.d_model, config.layer_norm_eps
-        graph = config.graph_spec
-        if layer in config.dense_layers:
-            graph = replace(graph, kind="dense")
-        self.reuse = config.exited_kv == "reuse"
-        self.attention_norm = RMSNorm(d, eps)
-        self.attention = MeshAttention(
-            d,
-            config.n_heads,
-            eps,
-            graph,
-            builds_graph=layer in config.graph_layers,
-            routing_dim=config.routing_dim,
-            similarity=config.edge_similarity,
-            decay=config.decay,
-            decay_rate=config.decay_rate,
-        )
-        self.channel_decay = ChannelDecay(d, config.decay_horizon) if config.channel_decay else None
-        self.ffn_norm = RMSNorm(d, eps)
-        split = config.dual_stream and config.stream_inputs == "split"
-        self.local = LocalMix(d) if split else None
-        self.local_norm = RMSNorm(d, eps) if split else None
-        hidden = config.ffn_stream_dim
-        self.ffn = DualStreamFFN(d, hidden) if config.dual_stream else SwiGLU(d, hidden * 4 // 3)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(
-        self,
-        x: Tensor,
-        rows: Rows,
-        gain: Tensor | None,
-        carry: Carry | None,
-        cache: Cache,
-        anchors: Tensor | None,
-        extra_window: int,
-    ) -> tuple[Tensor, LayerTrace]:
-        """Advance the rows of the grid x (B·T, D); the other rows keep their bits.
-
-        `gain` (n,) multiplies this layer's updates. See :class:`MeshAttention` for the rest.
-        """
-        h = rows.take(x)
-        normed = self.attention_norm(h)
-        sources = (normed, rows) if self.reuse else (self.attention_norm(x), Rows(rows.grid_positions))
-        mesh = self.attention(normed, rows, sources, carry, cache, anchors, extra_window)
-        update = mesh.update
-        if self.channel_decay is not None:
-            update = update * self.channel_decay(rows.positions).to(update.dtype)
-        h = h + self._scaled(update, gain)
-        update, gate = self._feed_forward(h, rows.put(x, h), rows, cache)
-        h = h + self._scaled(update, gain)
-        return rows.put(x, h), LayerTrace(rows, normed, mesh, gate)
-
-    def flops(self, positions: Tensor, rows: int, everyone: int, anchors: int) -> int:
-        """Operations for `rows` running tokens packed at `positions` (B, T'), of `everyone` in the batch."""
-        total = self.attention.flops(positions, rows, rows if self.reuse else everyone, anchors)
-        return total + self.ffn.flops(rows) + (self.local.flops(everyone) if self.local else 0)
-
-    def _scaled(self, update: Tensor, gain: Tensor | None) -> Tensor:
-        update = self.dropout(update)
-        return update if gain is None else update * gain[:, None].to(update.dtype)
-
-    def _feed_forward(
-        self, h: Tensor, grid: Tensor, rows: Rows, cache: Cache
-    ) -> tuple[Tensor, Tensor | None]:
-        """Update (n, D) for the rows' states `h`; `grid` (B·T, D) holds everyone's for the local mix."""
-        semantics = self.ffn_norm(h)
-        if isinstance(self.ffn, SwiGLU):
-            return self.ffn(semantics), None
-        syntax = semantics
-        if self.local is not None:
-            mixed = self.local(cache.extend(grid, self.local.width - 1))
-            syntax = self.local_norm(rows.take(mixed.flatten(0, 1)))
-        return self.ffn(syntax, semantics)
 
 
 class TMTModel(LanguageModel):
@@ -147,29 +63,24 @@ class TMTModel(LanguageModel):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.initialise()
 
-    def trunk(self, tokens: Tensor, cache: Cache, **options: Any) -> Hidden:
-        """See :class:`LanguageModel`; option `return_diagnostics` (default: outside training) fills the
-        published fields and the traces."""
-        diagnose = options.pop("return_diagnostics", None)
-        diagnose = not self.training if diagnose is None else diagnose
-        if options:
-            raise TypeError(f"a TMTModel takes no {', '.join(options)}")
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:
+        """See :class:`LanguageModel`."""
         output, traces = TMTOutput(), []
         x, carry, gain = self.embed(tokens), None, None
         rows = everyone = Rows(cache.positions)
         anchors, update_memory = self._open_memory(cache)
-        m, extra_window = 0 if anchors is None else anchors[..., 0].numel(), self._extra_window()
+        banks, extra_window = (0, 0) if anchors is None else anchors.shape[:2], self._extra_window()
         for layer, block in enumerate(self.blocks):
             if layer == self.landing:
                 rows, gain = everyone, None
             x, trace = block(x, rows, gain, carry, cache, anchors, extra_window)
             carry = trace.mesh.carry
-            output.flops += block.flops(trace.mesh.inputs.positions, rows.count, everyone.count, m)
+            output.flops += block.flops(trace.mesh.inputs.positions, rows.count, everyone.count, banks)
             output.layer_tokens.append(rows.count)
             traces.append(trace)
             if str(layer) in self.gates:
                 trace.decision = decision = self._decide(layer, tokens, rows.take(x), rows)
-                output.flops += 2 * rows.count * self.config.d_model
+                output.flops += self.gates[str(layer)].flops(rows.count)
                 rows, gain = rows.keep(decision.stay), decision.gain
                 gain = None if gain is None else gain[decision.stay]
         if self.gates:
@@ -280,7 +191,8 @@ class TMTModel(LanguageModel):
     def flops(self, length: int) -> int:
         """See :class:`LanguageModel`: the same model without exits."""
         positions = torch.arange(length)[None]
-        blocks = sum(b.flops(positions, length, length, self.config.memory_anchors) for b in self.blocks)
+        banks = (1, self.config.memory_anchors)
+        blocks = sum(b.flops(positions, length, length, banks) for b in self.blocks)
         return blocks + 2 * length * self.head.weight.numel()
 
     def _diagnose(self, traces: list[LayerTrace], tokens: Tensor, output: TMTOutput) -> None:

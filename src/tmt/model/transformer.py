@@ -1,7 +1,7 @@
 """The baseline every claim is made against: a dense transformer with RoPE, QK-norm, RMSNorm and SwiGLU."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,9 @@ class TransformerConfig:
 
     def __post_init__(self):
         """Validate every field."""
-        require_positive(self, "vocab_size", "max_seq_len", "d_model", "n_layers", "ffn_dim")
+        require_positive(
+            self, "vocab_size", "max_seq_len", "d_model", "n_layers", "ffn_dim", "layer_norm_eps"
+        )
         require_heads(self)
         require(0 <= self.dropout < 1, self, "dropout", "must be in [0, 1)")
 
@@ -102,10 +104,8 @@ class Transformer(LanguageModel):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.initialise()
 
-    def trunk(self, tokens: Tensor, cache: Cache, **options: Any) -> Hidden:
-        """See :class:`LanguageModel`; it takes no options."""
-        if options:
-            raise TypeError(f"a transformer takes no {', '.join(options)}")
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:
+        """See :class:`LanguageModel`."""
         x = self.embed(tokens)
         output = ModelOutput()
         for block in self.blocks:

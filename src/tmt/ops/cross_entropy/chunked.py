@@ -61,7 +61,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 total -= (log_p.gather(1, column)[:, 0] * counted).sum()
                 grad = log_p.exp_()
                 grad.scatter_add_(1, column, grad.new_full(column.shape, -1.0))
-                grad = grad.mul_(counted[:, None] / count).to(dtype)
+                grad = grad.mul_(counted[:, None]).div_(count).to(dtype)
                 grad_x[block] = (grad @ head).to(x.dtype)
                 grad_weight += grad.T @ h
         ctx.save_for_backward(grad_x, grad_weight.to(weight.dtype))

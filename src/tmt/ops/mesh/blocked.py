@@ -60,7 +60,7 @@ def _attend(inputs: MeshInputs, rows: slice, reach: int) -> tuple[Tensor, Tensor
     if inputs.anchor_v is None:
         return output.transpose(1, 2), None
     output = output + far @ inputs.anchor_v.transpose(1, 2)
-    return output.transpose(1, 2), far.detach().float().mean(1)
+    return output.transpose(1, 2), at_least_float32(far.detach()).mean(1)
 
 
 def _kept(inputs: MeshInputs, rows: slice, distance: Tensor) -> Tensor:

@@ -1,0 +1,7 @@
+"""`python -m tmt`."""
+
+import sys
+
+from tmt.cli import main
+
+sys.exit(main())

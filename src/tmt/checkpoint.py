@@ -1,0 +1,147 @@
+"""The run folder: what is in it, how it is written so that nothing is lost, and how it is read back."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build
+from tmt.errors import InputError
+from tmt.model import architecture, build_model
+from tmt.model.base import LanguageModel
+from tmt.tokens import Tokenizer, load_tokenizer
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass
+class Run:
+    """A trained model, ready to use."""
+
+    folder: Path
+    config: RunConfig
+    model: LanguageModel
+    """In eval mode."""
+    tokenizer: Tokenizer
+
+
+def load_run(path: str | Path, device: str = "cpu") -> Run:
+    """Open a run folder.
+
+    Raises:
+        InputError: the folder is missing, incomplete, damaged or of another version; or no such device.
+    """
+    folder = Path(path)
+    config = load_config(folder)
+    _require_file(folder, WEIGHTS, "the run has no saved weights yet; let it train further with --resume")
+    model = build_model(config.arch, config.model)
+    load_weights(model, folder)
+    return Run(folder, config, model.eval().to(checked_device(device)), load_tokenizer(folder))
+
+
+def load_config(folder: Path) -> RunConfig:
+    """The configuration of a run folder; InputError where it is missing, damaged or of another version."""
+    if not folder.is_dir():
+        raise InputError(f"there is no run folder {folder}")
+    path = _require_file(folder, "config.yaml", "is this the folder that `tmt train --out` named?")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        version = content.pop("format")
+        if version != FORMAT:
+            raise InputError(f"{folder} has run format {version}; this version of tmt reads {FORMAT}")
+        arch = architecture(content["arch"])
+        return RunConfig(
+            arch=arch.name,
+            preset=content["preset"],
+            recipe=content["recipe"],
+            model=build(arch.config, content["model"], "model"),
+            data=build(DataConfig, content["data"], "data"),
+            optim=build(OptimConfig, content["optim"], "optim"),
+            train=build(TrainConfig, content["train"], "train"),
+            init_from=content["init_from"],
+        )
+    except (yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error!r}") from error
+
+
+def save_weights(model: LanguageModel, folder: Path) -> None:
+    """Write model.safetensors; a failure leaves the previous one."""
+    write_safely(folder / WEIGHTS, lambda temporary: save_file(_state(model), temporary))
+
+
+def load_weights(model: LanguageModel, folder: Path) -> None:
+    """Read model.safetensors into the model; InputError where they do not fit together."""
+    state = read_safely(folder / WEIGHTS, load_file)
+    expected = _state(model)
+    for name in expected.keys() | state.keys():
+        if name not in state or name not in expected:
+            where = "missing from" if name not in state else "unknown to the model but in"
+            raise InputError(f"weight {name} is {where} {folder / WEIGHTS}")
+        if state[name].shape != expected[name].shape:
+            shapes = f"{tuple(state[name].shape)}, the model needs {tuple(expected[name].shape)}"
+            raise InputError(f"weight {name} in {folder / WEIGHTS} has shape {shapes}")
+    model.load_state_dict(state, strict=False)
+
+
+def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call `write` with a temporary path and move the result into place; a failure leaves the old file.
+
+    Raises:
+        InputError: the file cannot be written (a full disk, no permission).
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot save {path}: {error}; what was saved before is unharmed") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_safely(path: Path, read: Callable[[Path], Any]) -> Any:
+    """Call `read` on a safetensors file; InputError where it is missing or damaged."""
+    try:
+        return read(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
+def read_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def checked_device(name: str) -> torch.device:
+    """The device of that name; "auto" takes an accelerator where there is one. InputError if there is none."""
+    if name == "auto":
+        return torch.accelerator.current_accelerator() or torch.device("cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _state(model: LanguageModel) -> dict[str, Tensor]:
+    """Parameters and buffers, a tied head counted once."""
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    if model.config.tie_embeddings:
+        del state["head.weight"]
+    return state
+
+
+def _require_file(folder: Path, name: str, hint: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise InputError(f"run folder {folder} is incomplete: it has no {name}; {hint}")
+    return path

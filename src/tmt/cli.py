@@ -1,0 +1,99 @@
+"""The command line: `tmt COMMAND …`. Builds the options of a command and calls its function."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from tmt import __version__
+from tmt.commands.data import DataOptions, data
+from tmt.commands.evaluate import EvaluateOptions, evaluate
+from tmt.commands.generate import GenerateOptions, generate
+from tmt.commands.inspect import InspectOptions, inspect
+from tmt.commands.tokenizer import TokenizerOptions, tokenizer
+from tmt.commands.train import train
+from tmt.commands.train_options import TrainOptions
+from tmt.config import readable
+from tmt.errors import InputError
+
+COMMANDS: dict[str, tuple[type, Callable[..., None]]] = {
+    "train": (TrainOptions, train),
+    "eval": (EvaluateOptions, evaluate),
+    "generate": (GenerateOptions, generate),
+    "inspect": (InspectOptions, inspect),
+    "data": (DataOptions, data),
+    "tokenizer": (TokenizerOptions, tokenizer),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 after a mistake of the user's, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        name, options, given = parse(arguments)
+        command = COMMANDS[name][1]
+        command(options, given) if name == "train" else command(options)
+    except InputError as error:
+        print(f"tmt: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
+    """(command, its options, the names of the options that were given); InputError for a bad command line."""
+    parser = _parser()
+    arguments = _normalised(arguments)
+    try:
+        parsed = parser.parse_args(arguments)
+        given = parser.parse_args(arguments, defaults=False)
+    except ArgumentError as error:
+        raise InputError(readable(error)) from error
+    name = parsed.subcommand
+    values = vars(parsed[name])
+    values.pop("config", None)
+    return name, COMMANDS[name][0](**values), frozenset(vars(given.get(name, Namespace())))
+
+
+def _parser() -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog="tmt", description=__doc__, version=__version__, exit_on_error=False)
+    commands = parser.add_subcommands(required=True)
+    for name, (options, _) in COMMANDS.items():
+        command = ArgumentParser(description=options.__doc__, exit_on_error=False)
+        command.add_argument("--config", action="config", help="a YAML file of options")
+        command.add_class_arguments(options, as_positional=True)
+        commands.add_subcommand(name, command, help=options.__doc__)
+    return parser
+
+
+def _normalised(arguments: Sequence[str]) -> list[str]:
+    """What users write, as the parser wants it.
+
+    Hyphens in option names become underscores, a bare switch gets its `true`, and each --set or --prompt
+    is added to those before it.
+    """
+    fields = dataclasses.fields(COMMANDS[arguments[0]][0]) if arguments and arguments[0] in COMMANDS else ()
+    kinds = {f"--{field.name}": field.type for field in fields}
+    normal = []
+    for argument in arguments:
+        if argument.startswith("--"):
+            name, equals, value = argument.partition("=")
+            name = "--" + name[2:].replace("-", "_")
+            if kinds.get(name) is bool and not equals:
+                equals, value = "=", "true"
+            name += "+" if kinds.get(name) == list[str] else ""
+            argument = name + equals + value
+        normal.append(argument)
+    return normal
+
+
+if __name__ == "__main__":
+    sys.exit(main())

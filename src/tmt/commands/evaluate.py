@@ -1,0 +1,103 @@
+"""`tmt eval`: the loss of a run in comparable units, what it costs, and whether it cheats."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tmt.checkpoint import Run, load_run
+from tmt.evaluate import evaluate_run
+from tmt.text import Corpus, Split, open_corpus
+from tmt.tokens import prepare
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Score a run on held-out text: loss, bits per byte, depth by kind of token, compute, leak probe."""
+
+    run: str
+    """Run folder."""
+    data: str | None = None
+    """Corpus, as in tmt train; default: the run's own."""
+    split: Split = "test"
+    """Which part of the corpus."""
+    context: int | None = None
+    """Tokens the model reads at once; default: the length it was trained on."""
+    stride: int | None = None
+    """Tokens scored per window; less than the context gives every token more past. Default: the context."""
+    limit: int | None = None
+    """Score only so many tokens."""
+    batch_size: int = 8
+    """Windows at once."""
+    device: str = "auto"
+    """cpu, cuda, …; auto: an accelerator where there is one."""
+    json: bool = False
+    """One JSON object on one line instead of tables."""
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Run the command."""
+    run = load_run(options.run, options.device)
+    corpus = _corpus(run, options.data)
+    record = {
+        "arch": run.config.arch,
+        "data": corpus.name,
+        **evaluate_run(
+            run.model,
+            run.tokenizer,
+            prepare(corpus, run.tokenizer),
+            split=options.split,
+            context=run.config.train.seq_len if options.context is None else options.context,
+            stride=options.stride,
+            limit=options.limit,
+            batch_size=options.batch_size,
+        ),
+    }
+    if options.json:
+        print(json.dumps(record, allow_nan=False))
+    else:
+        _show(record)
+
+
+def _corpus(run: Run, source: str | None) -> Corpus:
+    """The named corpus whole, or the run's own as it was trained on."""
+    data = run.config.data
+    if source is None:
+        return open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
+    return open_corpus(source, text_field=data.text_field)
+
+
+def _show(record: dict[str, Any]) -> None:
+    title = f"{record['arch']} on {record['data']}, {record['split']} split"
+    table = Table("measure", "value", title=title, title_justify="left")
+    for name, value in _measures(record):
+        table.add_row(name, value)
+    depth = Table("input token", "tokens", "mean layers", title="depth", title_justify="left")
+    for name, row in record["depth_by_class"].items():
+        depth.add_row(name, f"{row['tokens']:,}", _number(row["mean_layers"], ".2f"))
+    console = Console()
+    console.print(table)
+    console.print(depth)
+
+
+def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
+    cost, dense = record["flops_per_token"], record["flops_per_token_dense"]
+    return [
+        ("nats per token", _number(record["nats"], ".4f")),
+        ("perplexity", _number(record["ppl"], ".2f")),
+        ("bits per byte", _number(record["bpb"], ".4f")),
+        ("perplexity per word", _number(record["word_ppl"], ".1f")),
+        ("context, stride", f"{record['context']}, {record['stride']}"),
+        ("tokens, bytes, words", ", ".join(f"{record[key]:,}" for key in ("tokens", "bytes", "words"))),
+        ("parameters", f"{record['params']:,}"),
+        ("mean depth", f"{record['mean_depth']:.1%} of the layers ({record['mean_layers']:.2f})"),
+        ("tokens per layer", " ".join(f"{share:.0%}" for share in record["layer_share"])),
+        ("MFLOPs per token", f"{cost / 1e6:.3f} ({cost / dense:.1%} of running every layer)"),
+        ("leak probe", f"{record['causal_max_diff']:.1e}"),
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

@@ -1,0 +1,124 @@
+"""`tmt generate`: continue prompts with a run."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from tmt.checkpoint import load_run
+from tmt.errors import InputError
+from tmt.generate import Sampler, generate_tokens
+from tmt.tokens import StreamDecoder, Tokenizer
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """Continue one or several prompts; a single one is written as it comes."""
+
+    run: str
+    """Run folder."""
+    prompt: list[str] = field(default_factory=list)
+    """Text to continue, repeatable; "" starts a document."""
+    max_new_tokens: int = 200
+    """Tokens to write at most; a document that ends stops earlier."""
+    temperature: float = 0.8
+    """Below 1 keeps to likely tokens; 0 always takes the likeliest."""
+    top_k: int | None = None
+    """Choose among so many likeliest tokens."""
+    top_p: float | None = None
+    """Choose among the likeliest tokens that hold this much probability."""
+    seed: int = 0
+    """Seed of the choices."""
+    device: str = "auto"
+    """cpu, cuda, …; auto: an accelerator where there is one."""
+    json: bool = False
+    """One JSON object a prompt instead of text."""
+
+
+class Continuation:
+    """One prompt and what has been written after it."""
+
+    def __init__(self, prompt: str, tokenizer: Tokenizer) -> None:
+        self.prompt = prompt
+        self.ids = [tokenizer.eot_id, *tokenizer.encode(prompt)]
+        self.text = ""
+        self.tokens = 0
+        self.stopped = False
+        self._eot = tokenizer.eot_id
+        self._decoder = StreamDecoder(tokenizer)
+        for token in self.ids:
+            self._decoder.push(token)
+
+    def add(self, token: int | None) -> str:
+        """Take in the next token (None: the row has ended); returns the characters that it completes."""
+        if token is None:
+            return ""
+        self.tokens += 1
+        self.stopped = token == self._eot
+        return self._extend(self._decoder.push(token))
+
+    def flush(self) -> str:
+        """The mark of a character that was left unfinished, if any."""
+        return self._extend(self._decoder.flush())
+
+    def _extend(self, piece: str) -> str:
+        self.text += piece
+        return piece
+
+
+def generate(options: GenerateOptions) -> None:
+    """Run the command; Ctrl-C leaves with what has been written."""
+    sampler = Sampler(options.temperature, options.top_k, options.top_p)
+    if not options.prompt:
+        raise InputError("nothing to continue: give a --prompt")
+    run = load_run(options.run, options.device)
+    rows = [Continuation(prompt, run.tokenizer) for prompt in options.prompt]
+    steps = generate_tokens(
+        run.model,
+        [row.ids for row in rows],
+        max_new_tokens=options.max_new_tokens,
+        sampler=sampler,
+        seed=options.seed,
+        stop=run.tokenizer.eot_id,
+    )
+    if options.json or len(rows) > 1:
+        _write_together(rows, steps, options)
+    else:
+        _write_streaming(rows[0], steps)
+
+
+def _write_streaming(row: Continuation, steps: Iterator[list[int | None]]) -> None:
+    print(row.prompt, end="", flush=True)
+    try:
+        for (token,) in steps:
+            print(row.add(token), end="", flush=True)
+    finally:
+        print(row.flush(), flush=True)
+
+
+def _write_together(
+    rows: list[Continuation], steps: Iterator[list[int | None]], options: GenerateOptions
+) -> None:
+    try:
+        for tokens in tqdm(steps, total=options.max_new_tokens, desc="writing", unit="tok", disable=None):
+            for row, token in zip(rows, tokens, strict=True):
+                row.add(token)
+    finally:
+        for index, row in enumerate(rows, 1):
+            row.flush()
+            if options.json:
+                print(json.dumps(_record(row, options)), flush=True)
+            else:
+                print(f"── {index} of {len(rows)} ──\n{row.prompt}{row.text}\n", flush=True)
+
+
+def _record(row: Continuation, options: GenerateOptions) -> dict[str, str | int]:
+    finish = "length" if row.tokens == options.max_new_tokens else "interrupted"
+    return {
+        "prompt": row.prompt,
+        "text": row.text,
+        "tokens": row.tokens,
+        "finish": "stop" if row.stopped else finish,
+        "seed": options.seed,
+    }

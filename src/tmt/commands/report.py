@@ -1,0 +1,53 @@
+"""What a finished training run says: scores on both held-out splits, a sample, and where everything is."""
+
+import sys
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from tmt.checkpoint import Run
+from tmt.evaluate import evaluate_run
+from tmt.generate import Sampler, generate_tokens
+from tmt.tokens import TokenSplits
+
+SAMPLE_TOKENS = 80
+
+
+def tell(message: str) -> None:
+    """A line for the reader, beside the results: on stderr."""
+    print(message, file=sys.stderr)
+
+
+def print_summary(run: Run, splits: TokenSplits) -> None:
+    """Score validation and test with the kept weights and print them with a sample continuation."""
+    context = run.config.train.seq_len
+    title = f"{run.config.arch} {run.config.preset}, context {context}, stride {context}"
+    table = Table(title=title, box=SIMPLE_HEAD)
+    for column in ("split", "nats/token", "PPL", "bits/byte", "depth", "FLOPs/token", "without exits"):
+        table.add_column(column, justify="left" if column == "split" else "right", no_wrap=True)
+    for split in ("valid", "test"):
+        result = evaluate_run(run.model, run.tokenizer, splits, split=split, context=context)
+        table.add_row(
+            split,
+            f"{result['nats']:.4f}",
+            f"{result['ppl']:.2f}",
+            f"{result['bpb']:.4f}",
+            f"{result['mean_depth']:.3f}",
+            f"{result['flops_per_token'] / 1e6:.2f} M",
+            f"{result['flops_per_token_dense'] / 1e6:.2f} M",
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"sample: {_sample(run, splits)}", markup=False, highlight=False)
+    console.print(f"run folder: {run.folder}", markup=False, highlight=False)
+
+
+def _sample(run: Run, splits: TokenSplits) -> str:
+    """The first words of a test document and what the model makes of them."""
+    prompt = splits.test[0:17].tolist()
+    steps = generate_tokens(
+        run.model, [prompt], max_new_tokens=SAMPLE_TOKENS, sampler=Sampler(temperature=0.8, top_p=0.95)
+    )
+    written = [token for (token,) in steps if token is not None]
+    return f"{run.tokenizer.decode(prompt)} […] {run.tokenizer.decode(written)}"

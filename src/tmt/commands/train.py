@@ -1,0 +1,139 @@
+"""`tmt train`: from a corpus to a run folder with a trained model."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from tmt.checkpoint import checked_device, load_config, load_run, load_weights
+from tmt.commands.report import print_summary, tell
+from tmt.commands.train_options import TrainOptions, given_fields, resolve
+from tmt.config import RunConfig
+from tmt.errors import InputError
+from tmt.evaluate import score
+from tmt.model import build_model
+from tmt.model.base import LanguageModel
+from tmt.text import SPLITS, Corpus, open_corpus
+from tmt.tokens import Tokenizer, TokenSplits, load_tokenizer, make_tokenizer, prepare
+from tmt.training.distributed import Ranks
+from tmt.training.log import MetricsLog, Progress
+from tmt.training.loop import Trainer
+from tmt.training.optimizers import describe, parameter_groups
+
+
+def train(options: TrainOptions, given: frozenset[str] = frozenset()) -> None:
+    """Run the command; `given` names the options the user set, which a resumed run must agree with."""
+    device = checked_device(options.device)
+    folder = options.folder
+    config, tokenizer, splits = _resume(options, given) if options.resume else _begin(options)
+    ranks = Ranks(device)
+    torch.manual_seed(config.train.seed)
+    model = build_model(config.arch, config.model)
+    if ranks.first and not options.resume:
+        _create(folder, config, tokenizer)
+    ranks.wait()
+    if config.init_from and not options.resume:
+        load_weights(model, Path(config.init_from))
+    trainer = Trainer(config, model, splits.train, folder, ranks, _validation(config, tokenizer, splits))
+    if options.resume and Trainer.state_path(folder).exists():
+        trainer.resume()
+    if ranks.first:
+        _introduce(config, model, splits)
+    finished = _run(trainer, options)
+    if ranks.first and finished:
+        run = load_run(folder, str(ranks.device))
+        print_summary(run, splits)
+    elif ranks.first:
+        tell(f"stopped at step {trainer.step}; go on with: tmt train --out {folder} --resume")
+    ranks.close()
+    if not finished:
+        raise KeyboardInterrupt
+
+
+def _begin(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
+    """Configuration, tokenizer and tokens of a new run; every mistake is found before the long work."""
+    folder = options.folder
+    if (folder / "config.yaml").exists():
+        raise InputError(f"{folder} holds a run already; add --resume, or name another folder with --out")
+    resolve(options, vocab_size=2)
+    corpus = open_corpus(options.data, text_field=options.text_field, max_bytes=options.max_bytes)
+    if options.init_from:
+        load_config(options.init_from)
+        tokenizer = load_tokenizer(options.init_from)
+    else:
+        tokenizer = make_tokenizer(options.tokenizer, corpus)
+    config = resolve(options, tokenizer.vocab_size)
+    return config, tokenizer, _tokens(config, tokenizer, corpus)
+
+
+def _resume(options: TrainOptions, given: frozenset[str]) -> tuple[RunConfig, Tokenizer, TokenSplits]:
+    """The same of an old run, which the given options must agree with."""
+    config = load_config(options.folder)
+    config.check_unchanged(given_fields(options, given))
+    tokenizer = load_tokenizer(options.folder)
+    data = config.data
+    corpus = open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
+    return config, tokenizer, _tokens(config, tokenizer, corpus)
+
+
+def _tokens(config: RunConfig, tokenizer: Tokenizer, corpus: Corpus) -> TokenSplits:
+    """The corpus as tokens, long enough to train and evaluate on."""
+    splits = prepare(corpus, tokenizer)
+    for split in SPLITS:
+        length = len(getattr(splits, split))
+        if length <= config.train.seq_len:
+            raise InputError(
+                f"the {split} split of {corpus.name} has {length} tokens, too few for seq_len="
+                f"{config.train.seq_len}; give more text or a shorter --seq-len"
+            )
+    return splits
+
+
+def _create(folder: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(folder)
+        config.save(folder)
+    except OSError as error:
+        raise InputError(f"cannot write the run folder {folder}: {error.strerror}") from error
+
+
+def _validation(
+    config: RunConfig, tokenizer: Tokenizer, splits: TokenSplits
+) -> Callable[[LanguageModel], float]:
+    train = config.train
+
+    def validate(model: LanguageModel) -> float:
+        result = score(
+            model,
+            splits.valid,
+            tokenizer,
+            context=train.seq_len,
+            stride=train.seq_len,
+            limit=train.eval_tokens,
+            progress=False,
+        )
+        return result.nats
+
+    return validate
+
+
+def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits) -> None:
+    """Say what is about to be trained on what."""
+    for split in SPLITS:
+        documents, size = splits.documents[split], splits.bytes[split]
+        tell(f"{split}: {documents:,} documents, {len(getattr(splits, split)):,} tokens, {size:,} bytes")
+    tell(f"{config.arch} {config.preset}: {model.num_parameters():,} parameters")
+    for line in describe(parameter_groups(model, config.optim)):
+        tell(f"  {line}")
+
+
+def _run(trainer: Trainer, options: TrainOptions) -> bool:
+    progress = Progress(trainer.ranks.first, trainer.share)
+    log = MetricsLog(options.folder, trainer.step, options.tensorboard) if trainer.ranks.first else None
+    try:
+        return trainer.run(progress, log)
+    finally:
+        progress.close()
+        if log is not None:
+            log.close()

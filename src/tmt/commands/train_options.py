@@ -1,0 +1,137 @@
+"""The options of `tmt train`, and the run configuration they resolve to."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tmt.checkpoint import load_config
+from tmt.config import RECIPES, DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
+from tmt.errors import InputError
+from tmt.model import architecture
+
+DEFAULT_MINUTES = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Train a model on a text and keep it in a run folder."""
+
+    arch: str = "tmt"
+    """Architecture: tmt or transformer."""
+    preset: str = "nano"
+    """Size: nano, small, medium, base or large."""
+    data: str = "sotu"
+    """Corpus: sotu (embedded), a .txt/.jsonl/.jsonl.gz/.parquet file or a folder of them, wikitext-2,
+    wikitext-103, c4, tinystories, or a hub data set as owner/name."""
+    text_field: str = "text"
+    """Field of JSON lines and parquet files that holds the text."""
+    max_bytes: int | None = None
+    """Read at most this many bytes of text."""
+    tokenizer: str = "bpe:4096"
+    """bytes, bpe:N, sp:N (SentencePiece), a tokenizer file, or hf:NAME."""
+    steps: int | None = None
+    """Optimiser steps; instead of minutes."""
+    minutes: float | None = None
+    """Minutes of training, evaluation not counted; 5 when neither is given."""
+    batch_size: int = 8
+    """Sequences per micro-batch and process."""
+    seq_len: int = 256
+    """Tokens per sequence."""
+    accumulate: int = 1
+    """Micro-batches per optimiser step."""
+    recipe: Literal["modern", "paper"] = "modern"
+    """modern: Muon, weight averaging; paper: the published AdamW settings."""
+    lr: float | None = None
+    """Peak learning rate, if not the recipe's."""
+    seed: int = 42
+    """Seed of weights, data order and dropout."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Number format of the products; auto: bf16 where the machine has it."""
+    device: str = "auto"
+    """cpu, cuda, …; auto: an accelerator where there is one."""
+    out: Path | None = None
+    """Run folder; default runs/ARCH-PRESET."""
+    resume: bool = False
+    """Continue the run in the folder, exactly where it stopped."""
+    init_from: Path | None = None
+    """Start from the weights and tokenizer of another run."""
+    tensorboard: bool = False
+    """Also write TensorBoard files into the run folder."""
+    set: list[str] = field(default_factory=list)
+    """Any field by name, repeatable: model.graph_k=12, optim.weight_decay=0.2, train.eval_every=0.05."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Model fields, in a recipe file."""
+    optim: dict[str, Any] = field(default_factory=dict)
+    """Optimiser fields, in a recipe file."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.out or Path("runs") / f"{self.arch}-{self.preset}"
+
+
+def given_fields(options: TrainOptions, given: frozenset[str]) -> dict[str, Any]:
+    """The given options as dotted fields of a RunConfig."""
+    sections = {"data": "data.source", "lr": "optim.lr"}
+    sections |= dict.fromkeys(("arch", "preset", "recipe", "init_from"), "")
+    sections |= {name: f"data.{name}" for name in ("text_field", "max_bytes", "tokenizer")}
+    train = ("steps", "minutes", "batch_size", "seq_len", "accumulate", "seed", "precision")
+    sections |= {name: f"train.{name}" for name in train}
+    fields = {sections[name] or name: getattr(options, name) for name in given if name in sections}
+    for section, values in _overrides(options).items():
+        fields |= {f"{section}.{name}": value for name, value in values.items()}
+    return fields
+
+
+def resolve(options: TrainOptions, vocab_size: int) -> RunConfig:
+    """Preset, recipe, flags and overrides, in rising order, as one configuration."""
+    arch, overrides = architecture(options.arch), _overrides(options)
+    recipe = RECIPES[options.recipe]
+    if "vocab_size" in overrides["model"]:
+        raise InputError("model.vocab_size comes from the tokenizer; choose another --tokenizer instead")
+    if options.init_from:
+        source = load_config(options.init_from)
+        if source.arch != options.arch:
+            raise InputError(f"--init-from {options.init_from} is a {source.arch}, not a {options.arch}")
+        start = asdict(source.model)
+    else:
+        start = {**asdict(arch.configure(options.preset, {})), **recipe["model"]}
+    model = {**start, **overrides["model"], "vocab_size": vocab_size}
+    optim = {**recipe["optim"], **_learning_rate(options, overrides["optim"]), **overrides["optim"]}
+    names = ("steps", "minutes", "batch_size", "seq_len", "accumulate", "seed", "precision")
+    train = {name: getattr(options, name) for name in names} | overrides["train"]
+    if train["steps"] is None and train["minutes"] is None:
+        train["minutes"] = DEFAULT_MINUTES
+    data = dict(source=options.data, text_field=options.text_field, max_bytes=options.max_bytes)
+    config = RunConfig(
+        arch=options.arch,
+        preset=options.preset,
+        recipe=options.recipe,
+        model=build(arch.config, model, f"{options.arch} model"),
+        data=build(DataConfig, {**data, "tokenizer": options.tokenizer}, "data"),
+        optim=build(OptimConfig, optim, "optim"),
+        train=build(TrainConfig, train, "train"),
+        init_from=None if options.init_from is None else str(options.init_from),
+    )
+    if config.train.seq_len > config.model.max_seq_len:
+        raise InputError(
+            f"seq_len={config.train.seq_len} exceeds the model's max_seq_len={config.model.max_seq_len}; "
+            "shorten it, or --set model.max_seq_len"
+        )
+    return config
+
+
+def _learning_rate(options: TrainOptions, overrides: dict[str, Any]) -> dict[str, float]:
+    """What --lr sets: the rate of the matrices, and of everything where AdamW trains everything."""
+    if options.lr is None:
+        return {}
+    optimizer = overrides.get("optimizer", RECIPES[options.recipe]["optim"].get("optimizer"))
+    return {"lr": options.lr, **({"adamw_lr": options.lr} if optimizer == "adamw" else {})}
+
+
+def _overrides(options: TrainOptions) -> dict[str, dict[str, Any]]:
+    """The overrides of a recipe file, then those of --set."""
+    sections = parse_overrides(options.set)
+    sections["model"] = {**options.model, **sections["model"]}
+    sections["optim"] = {**options.optim, **sections["optim"]}
+    return sections

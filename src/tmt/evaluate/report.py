@@ -1,0 +1,84 @@
+"""Everything an evaluation reports, as one flat record."""
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+
+from tmt.errors import unknown
+from tmt.evaluate.causality import LONGEST, check_causality
+from tmt.evaluate.depth import count_tokens, depth_by_class, token_classes
+from tmt.evaluate.perplexity import score
+from tmt.evaluate.windows import check_windows
+from tmt.model.base import LanguageModel
+from tmt.text import SPLITS, Split
+from tmt.tokens import Tokenizer, TokenSplits
+
+
+def evaluate_run(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    splits: TokenSplits,
+    *,
+    split: Split = "test",
+    context: int,
+    stride: int | None = None,
+    limit: int | None = None,
+    batch_size: int = 8,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Score one split, table the depth by class of token, and probe for leaks.
+
+    Args: see :func:`tmt.evaluate.score`; `stride` is `context` by default.
+
+    Returns:
+        A record that JSON can hold, always with the same keys; None stands for what is not finite.
+
+    Raises:
+        InputError: an argument is out of range.
+        LeakError: the model sees the future.
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    tokens = getattr(splits, split)
+    stride = context if stride is None else stride
+    check_windows(tokens, context, stride, model.config.max_seq_len)
+    leak = check_causality(model, torch.from_numpy(tokens[:LONGEST]))
+    result = score(
+        model,
+        tokens,
+        tokenizer,
+        context=context,
+        stride=stride,
+        batch_size=batch_size,
+        limit=limit,
+        progress=progress,
+    )
+    classes = token_classes(tokenizer, count_tokens(splits.train, tokenizer.vocab_size))
+    by_class = depth_by_class(result, classes)
+    return {
+        "params": model.num_parameters(),
+        "split": split,
+        "tokens": result.tokens,
+        "bytes": result.bytes,
+        "words": result.words,
+        "context": context,
+        "stride": stride,
+        "nats": finite(result.nats),
+        "ppl": finite(result.ppl),
+        "bpb": finite(result.bpb),
+        "word_ppl": finite(result.word_ppl),
+        "mean_depth": result.mean_depth,
+        "mean_layers": result.mean_layers,
+        "layer_share": result.layer_share,
+        "depth_by_class": {name: dataclasses.asdict(depth) for name, depth in by_class.items()},
+        "flops_per_token": result.flops_per_token,
+        "flops_per_token_dense": result.flops_per_token_dense,
+        "causal_max_diff": leak,
+    }
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None where JSON has no number for it."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,221 @@
+"""The training loop: one step fits a screen, and every step can be the last or the first."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tmt.checkpoint import save_weights
+from tmt.config import RunConfig
+from tmt.errors import InputError
+from tmt.model.base import LanguageModel
+from tmt.tokens import TokenLoader, TokenStream
+from tmt.training.distributed import Ranks
+from tmt.training.interrupt import Interrupt
+from tmt.training.log import MetricsLog, Progress
+from tmt.training.optimizers import build_optimizers, parameter_groups
+from tmt.training.precision import use_bf16
+from tmt.training.scheduler import cosine_warmup
+from tmt.training.state import load_state, save_state
+
+EXIT_WARMUP = 0.2
+"""Share of the budget over which the exits' own objective comes in."""
+
+
+@dataclass
+class StepResult:
+    """Figures of one optimiser step."""
+
+    loss: float
+    grad_norm: float
+    depth: float
+    figures: dict[str, float]
+
+
+class Trainer:
+    """Trains a model on a stream of tokens into a run folder, inside a budget of steps or minutes."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: LanguageModel,
+        stream: TokenStream,
+        folder: Path,
+        ranks: Ranks,
+        validate: Callable[[LanguageModel], float],
+    ):
+        """`validate` returns nats per validation token of a model in eval mode."""
+        self.config, self.folder, self.ranks, self.validate = config, folder, ranks, validate
+        self.model = model.to(ranks.device)
+        self.optimizers = build_optimizers(parameter_groups(self.model, config.optim), config.optim)
+        self.average = None
+        if config.optim.ema_decay:
+            average = get_ema_multi_avg_fn(config.optim.ema_decay)
+            self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        train = config.train
+        self.loader = TokenLoader(
+            stream,
+            batch_size=train.batch_size,
+            seq_len=train.seq_len,
+            seed=train.seed,
+            rank=ranks.rank,
+            world_size=ranks.size,
+        )
+        self.bf16 = use_bf16(train.precision, ranks.device)
+        self.step, self.elapsed, self.best, self.next_eval = 0, 0.0, math.inf, train.eval_every
+
+    @property
+    def share(self) -> float:
+        """Part of the budget that is used."""
+        train = self.config.train
+        return self.step / train.steps if train.steps else self.elapsed / (60 * train.minutes)
+
+    @property
+    def evaluated_model(self) -> LanguageModel:
+        """The model whose weights are scored and kept: the moving average, where there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def run(self, progress: Progress, log: MetricsLog) -> bool:
+        """Train to the end of the budget; returns False when interrupted (the state is saved)."""
+        saved, tokens = time.monotonic(), self._tokens_per_step()
+        with Interrupt() as interrupt:
+            while self.share < 1:
+                started = time.monotonic()
+                result = self._step()
+                seconds = self.ranks.share(time.monotonic() - started)
+                self.elapsed += seconds
+                progress.update(self.share, self.step, result.loss, tokens / seconds, result.depth)
+                if self.step % self.config.train.log_every == 0:
+                    log.write(self.step, **self._figures(result, tokens, seconds))
+                if self.share >= min(1.0, self.next_eval):
+                    self._evaluate(progress, log)
+                if self.ranks.any(interrupt.requested):
+                    self.save()
+                    return False
+                if time.monotonic() - saved > self.config.train.save_every:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()
+        return True
+
+    def _step(self) -> StepResult:
+        self.model.train()
+        self._set_learning_rates()
+        losses, layers, statistics = [], 0.0, {}
+        penalty_weight = self.config.optim.exit_gate_coeff * min(1.0, self.share / EXIT_WARMUP)
+        for _ in range(self.config.train.accumulate):
+            inputs, targets = (x.to(self.ranks.device) for x in next(self.loader))
+            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bf16):
+                output = self.model(inputs, targets=targets)
+            objective = (
+                output.loss if output.penalty is None else output.loss + penalty_weight * output.penalty
+            )
+            (objective / self.config.train.accumulate).backward()
+            losses.append(output.loss.detach())
+            layers += sum(output.layer_tokens) / inputs.numel() / len(output.layer_tokens)
+            _add(statistics, output.statistics)
+        loss = float(self.ranks.sum(torch.stack(losses).mean()) / self.ranks.size)
+        if not math.isfinite(loss):
+            self._stop_at_bad_loss(loss)
+        self.ranks.average_gradients(self.model.parameters())
+        limit = self.config.optim.grad_clip or math.inf
+        grad_norm = float(clip_grad_norm_(self.model.parameters(), limit))
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        figures = self.model.after_step({name: self.ranks.sum(x) for name, x in statistics.items()})
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.step += 1
+        return StepResult(loss, grad_norm, layers / self.config.train.accumulate, figures)
+
+    def _set_learning_rates(self) -> None:
+        optim = self.config.optim
+        self.factor = cosine_warmup(self.share, optim.warmup, optim.min_lr_ratio)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * self.factor
+
+    def _stop_at_bad_loss(self, loss: float) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.save()
+        raise InputError(
+            f"the loss became {loss} at step {self.step + 1}; the state before it is saved in "
+            f"{self.folder}. Start again with a lower --lr, or with --precision fp32"
+        )
+
+    def _figures(self, result: StepResult, tokens: int, seconds: float) -> dict[str, Any]:
+        return {
+            "tokens": self.step * tokens,
+            "elapsed": round(self.elapsed, 3),
+            "loss": result.loss,
+            "lr": self.factor * self.config.optim.lr,
+            "grad_norm": result.grad_norm,
+            "tokens_per_second": round(tokens / seconds),
+            "mean_depth": result.depth,
+            **result.figures,
+        }
+
+    def _evaluate(self, progress: Progress, log: MetricsLog) -> None:
+        every = self.config.train.eval_every
+        self.next_eval = (math.floor(self.share / every + 1e-9) + 1) * every
+        if self.ranks.first:
+            nats = self.validate(self.evaluated_model.eval())
+            log.write(self.step, valid_nats=nats)
+            progress.say(f"step {self.step}: {nats:.4f} nats/token on validation")
+            if nats < self.best:
+                self.best = nats
+                save_weights(self.evaluated_model, self.folder)
+        self.ranks.wait()
+
+    def _tokens_per_step(self) -> int:
+        train = self.config.train
+        return train.batch_size * train.seq_len * train.accumulate * self.ranks.size
+
+    def save(self) -> None:
+        """Write the full training state into the folder's last/."""
+        if not self.ranks.first:
+            return
+        state = {
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "best": self.best,
+            "next_eval": self.next_eval,
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "loader": self.loader.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        save_state(self.state_path(self.folder), state)
+
+    def resume(self) -> None:
+        """Continue where :meth:`save` was called, to the bit."""
+        state = load_state(self.state_path(self.folder))
+        self.step, self.elapsed = state["step"], state["elapsed"]
+        self.best, self.next_eval = state["best"], state["next_eval"]
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.loader.load_state_dict(state["loader"])
+        torch.set_rng_state(state["random"])
+
+    @staticmethod
+    def state_path(folder: Path) -> Path:
+        """Where the training state lies in a run folder."""
+        return folder / "last" / "training.safetensors"
+
+
+def _add(total: dict[str, Tensor], new: dict[str, Tensor]) -> None:
+    for name, tensor in new.items():
+        total[name] = total[name] + tensor if name in total else tensor

@@ -1,0 +1,24 @@
+"""Learning rate over the course of training."""
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def cosine_warmup(share: float, warmup: float, min_ratio: float) -> float:
+    """Factor on the peak rate after `share` of the budget: linear rise, then half a cosine down to `min_ratio`."""
+    if share < warmup:
+        return share / warmup
+    done = min(1.0, (share - warmup) / max(1e-12, 1 - warmup))
+    return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def cosine_warmup_scheduler(
+    optimizer: Optimizer, warmup_steps: int, total_steps: int, min_lr_ratio: float = 0.1
+) -> LambdaLR:
+    """Per-step schedule: linear rise over `warmup_steps`, cosine down to `min_lr_ratio` at `total_steps`."""
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(f"warmup_steps={warmup_steps} must be in [0, total_steps={total_steps})")
+    warmup = warmup_steps / total_steps
+    return LambdaLR(optimizer, lambda step: cosine_warmup(step / total_steps, warmup, min_lr_ratio))

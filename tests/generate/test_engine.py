@@ -1,0 +1,93 @@
+import pytest
+import torch
+
+from tiny_models import tiny
+from tmt.errors import InputError
+from tmt.generate import Sampler, generate_tokens
+from tmt.model.base import LanguageModel
+
+GREEDY = Sampler(temperature=0)
+PROMPTS = [[256, 5, 6, 7, 8, 9], [256, 70], [256, 70, 71, 70, 71, 70, 71, 70, 71, 70, 71, 70, 71, 70, 71]]
+VARIANTS = ["transformer", "plain", "hierarchical", "decay", "forget", "project"]
+
+
+def write(model: LanguageModel, prompts: list[list[int]], count: int = 12, **options) -> list[list[int]]:
+    """The new ids of every row, without what follows its end."""
+    steps = generate_tokens(model, prompts, max_new_tokens=count, **{"sampler": GREEDY, **options})
+    return [[token for token in row if token is not None] for row in zip(*steps, strict=True)]
+
+
+def recompute(model: LanguageModel, prompt: list[int], count: int = 12) -> list[int]:
+    """Greedy decoding that reads everything anew for each token."""
+    ids = list(prompt)
+    for _ in range(count):
+        ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cached_ragged_batch_equals_recomputing_each_prompt(variant: str):
+    model = tiny(variant)
+    written = write(model, PROMPTS)
+    assert written == [recompute(model, prompt) for prompt in PROMPTS]
+    assert len({token for row in written for token in row}) > 3
+
+
+def test_tokens_leave_early_while_writing():
+    assert len(tiny()(torch.tensor(PROMPTS[:1])).depth.unique()) > 1
+
+
+@pytest.mark.parametrize("variant", ["transformer", "plain"])
+def test_a_sampled_row_does_not_depend_on_the_others(variant: str):
+    model = tiny(variant)
+    together = write(model, PROMPTS, sampler=Sampler(1.0), seed=3)
+    assert write(model, PROMPTS[:1], sampler=Sampler(1.0), seed=3) == together[:1]
+    assert write(model, PROMPTS, sampler=Sampler(1.0), seed=4) != together
+
+
+def test_a_row_ends_with_stop_and_the_others_go_on():
+    model = tiny()
+    free = write(model, PROMPTS)
+    stop = free[0][3]
+    first = free[0].index(stop)
+    steps = list(generate_tokens(model, PROMPTS, max_new_tokens=12, sampler=GREEDY, stop=stop))
+    rows = [list(row) for row in zip(*steps, strict=True)]
+    assert rows[0][: first + 1] == free[0][: first + 1]
+    assert set(rows[0][first + 1 :]) <= {None}
+    for row, expected in zip(rows, free, strict=True):
+        end = expected.index(stop) + 1 if stop in expected else 12
+        assert [token for token in row if token is not None] == expected[:end]
+
+
+def test_nothing_runs_once_every_row_has_ended():
+    model = tiny()
+    stop = write(model, PROMPTS[:1], count=1)[0][0]
+    assert list(generate_tokens(model, PROMPTS[:1], max_new_tokens=9, sampler=GREEDY, stop=stop)) == [[stop]]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "count", "named"),
+    [([], 1, "no prompt"), ([[1], []], 1, "no token"), ([[1]], 0, "max_new_tokens=0"),
+     ([[1], [1] * 60], 5, "max_seq_len=64"), ([[1, 300]], 1, "token id 300")],
+)  # fmt: skip
+def test_mistakes_are_named(prompts: list[list[int]], count: int, named: str):
+    with pytest.raises(InputError, match=named):
+        list(generate_tokens(tiny(), prompts, max_new_tokens=count, sampler=GREEDY))
+
+
+def test_arguments_are_checked_before_the_first_step():
+    with pytest.raises(InputError):
+        generate_tokens(tiny(), [], max_new_tokens=1, sampler=GREEDY)
+
+
+def test_the_whole_context_can_be_used():
+    assert len(write(tiny(), [[1] * 60], count=4)[0]) == 4
+
+
+def test_it_can_be_left_at_any_step_and_leaves_no_mode_behind():
+    steps = generate_tokens(tiny(), PROMPTS, max_new_tokens=12, sampler=GREEDY)
+    next(steps)
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+    steps.close()
+    assert list(steps) == []

@@ -1,0 +1,67 @@
+"""Depth compaction: gathering and scattering lose and mix nothing."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmt.layers.rows import Rows
+
+SHAPES = dict(
+    batch=st.integers(1, 4), length=st.integers(1, 7), seed=st.integers(0, 200), share=st.floats(0, 1)
+)
+
+
+def draw(batch: int, length: int, seed: int, share: float) -> tuple[Rows, torch.Tensor, torch.Tensor]:
+    """A subset, its mask over the grid, and a grid of values."""
+    torch.manual_seed(seed)
+    positions = torch.randint(0, 9, (batch, 1)) + torch.arange(length)
+    mask = torch.rand(batch * length) < share
+    return Rows(positions).keep(mask), mask, torch.randn(batch * length, 3)
+
+
+@given(**SHAPES)
+def test_take_and_put(batch: int, length: int, seed: int, share: float):
+    rows, mask, grid = draw(batch, length, seed, share)
+    assert rows.count == mask.sum()
+    assert torch.equal(rows.take(grid), grid[mask])
+    assert torch.equal(rows.positions, rows.grid_positions.flatten()[mask])
+    values = torch.randn(rows.count, 3)
+    changed = rows.put(grid, values)
+    assert torch.equal(changed[mask], values)
+    assert torch.equal(changed[~mask], grid[~mask])
+    assert torch.equal(rows.put(grid, rows.take(grid)), grid)
+
+
+@given(**SHAPES)
+def test_pack_and_unpack(batch: int, length: int, seed: int, share: float):
+    rows, mask, grid = draw(batch, length, seed, share)
+    values = rows.take(grid)
+    packed = rows.pack(values)
+    per_row = mask.view(batch, length).sum(1).tolist()
+    assert packed.shape == (batch, max(per_row), 3)
+    assert torch.equal(rows.unpack(packed), values)
+    for b, count in enumerate(per_row):
+        assert torch.equal(packed[b, :count], grid.view(batch, length, 3)[b][mask.view(batch, length)[b]])
+        assert torch.count_nonzero(packed[b, count:]) == 0
+
+
+@given(**SHAPES, second=st.floats(0, 1))
+def test_keeping_twice_is_keeping_both(batch: int, length: int, seed: int, share: float, second: float):
+    rows, mask, grid = draw(batch, length, seed, share)
+    both = mask & (torch.rand(len(mask)) < second)
+    assert torch.equal(rows.keep(both[mask]).take(grid), grid[both])
+
+
+def test_everything_is_not_copied():
+    rows, grid = Rows(torch.arange(6).view(2, 3)), torch.randn(6, 4)
+    assert rows.count == 6
+    assert rows.take(grid) is grid
+    assert torch.equal(rows.put(torch.zeros(6, 4), grid), grid)
+    assert torch.equal(rows.unpack(rows.pack(grid)), grid)
+
+
+def test_gradients_pass_through_packing():
+    rows = Rows(torch.arange(4).repeat(2, 1)).keep(torch.tensor([1, 0, 1, 1, 0, 0, 1, 0], dtype=torch.bool))
+    values = torch.randn(rows.count, 2, dtype=torch.float64, requires_grad=True)
+    grid = torch.randn(8, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v, g: rows.put(g, rows.unpack(rows.pack(v) ** 2)), (values, grid))

@@ -1,0 +1,162 @@
+"""Small models whose every part speaks: random matrices, thresholds that part the tokens, tiny windows."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tmt.model import ARCHITECTURES
+from tmt.model.base import LanguageModel
+
+VOCAB = 61
+
+SIZES: dict[str, dict[str, Any]] = {
+    "transformer": dict(
+        vocab_size=VOCAB, max_seq_len=96, d_model=16, n_heads=2, n_layers=2, ffn_dim=24, dropout=0.0
+    ),
+    "tmt": dict(
+        vocab_size=VOCAB,
+        max_seq_len=96,
+        d_model=16,
+        n_heads=2,
+        n_layers=4,
+        dropout=0.0,
+        graph_k=3,
+        local_window=4,
+        routing_dim=8,
+        graph_block=4,
+        k_global=2,
+        decay_horizon=32,
+        exit_threshold=0.5,
+        entry_layers=1,
+        ffn_stream_dim=12,
+        memory_anchors=4,
+    ),
+}
+
+SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
+    "transformer": ("transformer", {}),
+    "transformer-untied": ("transformer", dict(tie_embeddings=False)),
+    **{
+        name: ("tmt", overrides)
+        for name, overrides in {
+            "tmt": {},
+            "random-graph": dict(graph="random"),
+            "recent-graph": dict(graph="recent"),
+            "no-graph": dict(graph="none"),
+            "dense": dict(graph="dense"),
+            "no-successors": dict(successors=False),
+            "window-of-one": dict(local_window=1),
+            "hierarchical": dict(exact_until=12),
+            "hierarchical-always": dict(exact_until=0, k_global=1),
+            "rebuild-every-2": dict(rebuild_every=2),
+            "dense-first": dict(dense_layers=(0,)),
+            "dense-ends": dict(dense_layers=(0, 3)),
+            "dense-middle": dict(dense_layers=(2,), rebuild_every=2),
+            "bilinear": dict(edge_similarity="bilinear"),
+            "states-route": dict(routing_dim=0),
+            "states-route-bilinear": dict(routing_dim=0, edge_similarity="bilinear"),
+            "distance-decay": dict(decay="distance", decay_rate=0.3),
+            "data-decay": dict(decay="data", decay_rate=2.0),
+            "channel-decay": dict(channel_decay=True),
+            "no-exits": dict(exit_objective="none"),
+            "entropy": dict(exit_objective="entropy"),
+            "learned-thresholds": dict(exit_objective="learned"),
+            "random-exits": dict(exit_gate="random"),
+            "position-exits": dict(exit_gate="position"),
+            "target-depth": dict(target_depth=0.7),
+            "project-exited": dict(exited_kv="project"),
+            "project-exited-shared-graph": dict(exited_kv="project", rebuild_every=3),
+            "two-entries": dict(entry_layers=2),
+            "two-landings": dict(landing_layers=2),
+            "no-landing": dict(landing_layers=0),
+            "swiglu": dict(dual_stream=False),
+            "shared-streams": dict(stream_inputs="shared"),
+            "no-memory": dict(memory_anchors=0),
+            "frozen-stream-memory": dict(stream_memory=True),
+            "untied": dict(tie_embeddings=False),
+            "annealing": dict(anneal_steps=100),
+            "published": dict(
+                routing_dim=0,
+                local_window=1,
+                successors=False,
+                decay="distance",
+                exit_objective="entropy",
+                stream_inputs="shared",
+            ),
+            "everything": dict(
+                exact_until=10,
+                decay="data",
+                channel_decay=True,
+                exited_kv="project",
+                rebuild_every=2,
+                edge_similarity="bilinear",
+                tie_embeddings=False,
+            ),
+        }.items()
+    },
+}
+
+COMPARES_TOKENS_WHILE_TRAINING = {"target-depth"}
+"""Exact top-k over the batch: the one documented exemption from causality, in training only."""
+
+
+def build(
+    architecture: str = "tmt", *, seed: int = 0, dtype: torch.dtype = torch.float64, **overrides: Any
+) -> LanguageModel:
+    """A small model in evaluation mode, its matrices drawn anew so that no block is near the identity."""
+    torch.manual_seed(seed)
+    entry = ARCHITECTURES[architecture]
+    model = entry.model(entry.config(**{**SIZES[architecture], **overrides})).to(dtype).eval()
+    randomise(model)
+    return model
+
+
+def switched(name: str, **options: Any) -> LanguageModel:
+    """The model of one row of SWITCHES."""
+    architecture, overrides = SWITCHES[name]
+    model = build(architecture, **options, **overrides)
+    if name == "target-depth":
+        set_thresholds(model, 0.5)
+    return model
+
+
+@torch.no_grad()
+def randomise(model: nn.Module, std: float = 0.3) -> None:
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.normal_(std=std)
+        else:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    for gate in getattr(model, "gates", {}).values():
+        gate.threshold.fill_(model.config.exit_threshold)
+
+
+@torch.no_grad()
+def set_thresholds(model: LanguageModel, value: float) -> None:
+    for gate in model.gates.values():
+        gate.threshold.fill_(value)
+
+
+def draw_tokens(*shape: int, seed: int = 1, vocab: int = VOCAB) -> Tensor:
+    """Tokens from a few symbols mostly, so that equal ones recur."""
+    generator = torch.Generator().manual_seed(seed)
+    common = torch.randint(0, 7, shape, generator=generator)
+    rare = torch.randint(0, vocab, shape, generator=generator)
+    return torch.where(torch.rand(shape, generator=generator) < 0.5, common, rare)
+
+
+def run_cached(model: LanguageModel, tokens: Tensor, steps: list[tuple[int, ...]]) -> list[Tensor]:
+    """Logits (n_b, V) of every row b, read in calls of `steps[i][b]` tokens, padded with noise."""
+    state, done = None, [0] * len(tokens)
+    logits: list[list[Tensor]] = [[] for _ in tokens]
+    for step in steps:
+        chunk = draw_tokens(len(tokens), max(step), seed=len(logits[0]))
+        for b, count in enumerate(step):
+            chunk[b, :count] = tokens[b, done[b] : done[b] + count]
+        output = model(chunk, state, lengths=torch.tensor(step), return_state=True)
+        state = output.state
+        for b, count in enumerate(step):
+            logits[b].append(output.logits[b, :count])
+            done[b] += count
+    return [torch.cat(row) for row in logits]

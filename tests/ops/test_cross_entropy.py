@@ -1,0 +1,100 @@
+"""The chunked linear cross-entropy equals F.cross_entropy of the linear logits."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tmt.ops.cross_entropy import chunked, linear_cross_entropy, token_nll
+
+
+def draw(
+    rows: int, ignored: float = 0.3, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor, Tensor]:
+    x = torch.randn(rows, 6, dtype=dtype, requires_grad=True)
+    weight = torch.randn(17, 6, dtype=dtype, requires_grad=True)
+    targets = torch.randint(0, 17, (rows,))
+    return x, weight, targets.masked_fill(torch.rand(rows) < ignored, -100)
+
+
+@given(seed=st.integers(0, 100), rows=st.integers(1, 23), block=st.integers(1, 9), ignored=st.floats(0, 0.9))
+def test_values_and_gradients(seed: int, rows: int, block: int, ignored: float):
+    torch.manual_seed(seed)
+    x, weight, targets = draw(rows, ignored)
+    targets[0] = 3
+    expected = F.cross_entropy(F.linear(x, weight), targets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunked, "_block_rows", lambda weight: block)
+        actual = linear_cross_entropy(x, weight, targets)
+        nll = token_nll(x, weight, targets)
+        with torch.no_grad():
+            unrecorded = linear_cross_entropy(x, weight, targets)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(unrecorded, expected.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(nll, F.cross_entropy(F.linear(x, weight), targets, reduction="none").detach())
+    for a, b in zip(
+        torch.autograd.grad(3 * actual, (x, weight)),
+        torch.autograd.grad(3 * expected, (x, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_gradcheck():
+    x, weight, targets = draw(5)
+    assert torch.autograd.gradcheck(lambda x, w: linear_cross_entropy(x, w, targets), (x, weight))
+
+
+def test_nothing_scored_is_zero_with_zero_gradients():
+    x, weight, _ = draw(7)
+    targets = torch.full((7,), -100)
+    loss = linear_cross_entropy(x, weight, targets)
+    loss.backward()
+    assert loss.item() == 0
+    assert token_nll(x, weight, targets).abs().sum() == 0
+    assert x.grad.abs().sum() == 0
+    assert weight.grad.abs().sum() == 0
+
+
+def test_another_ignore_index():
+    x, weight, targets = draw(9, ignored=0)
+    targets[4:] = 0
+    expected = F.cross_entropy(F.linear(x, weight), targets, ignore_index=0)
+    torch.testing.assert_close(linear_cross_entropy(x, weight, targets, ignore_index=0), expected)
+
+
+@pytest.mark.parametrize("frozen", ["x", "weight"])
+def test_one_side_may_be_frozen(frozen: str):
+    x, weight, targets = draw(9)
+    live = weight if frozen == "x" else x
+    (x if frozen == "x" else weight).requires_grad_(False)
+    expected = torch.autograd.grad(F.cross_entropy(F.linear(x, weight), targets), live)
+    torch.testing.assert_close(torch.autograd.grad(linear_cross_entropy(x, weight, targets), live), expected)
+
+
+def test_large_logits_stay_finite():
+    x, weight, targets = draw(9, dtype=torch.float32)
+    loss = linear_cross_entropy(x * 1e4, weight * 1e4, targets)
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(g).all() for g in torch.autograd.grad(loss, (x, weight)))
+
+
+def test_under_autocast_the_softmax_stays_in_single_precision():
+    x, weight, targets = draw(40, dtype=torch.float32)
+    exact = F.cross_entropy(F.linear(x, weight), targets)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = linear_cross_entropy(x, weight, targets)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, exact, rtol=0.02, atol=0.02)
+    for a, b in zip(
+        torch.autograd.grad(loss, (x, weight)), torch.autograd.grad(exact, (x, weight)), strict=True
+    ):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b, rtol=0.1, atol=0.01)
+
+
+def test_no_block_holds_all_logits():
+    assert chunked._block_rows(torch.empty(50257, 1)) * 50257 < 2**24
+    assert chunked._block_rows(torch.empty(4096, 1)) * 4096 <= chunked.BLOCK_ELEMENTS
