@@ -49,13 +49,13 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
 def load_config(folder: Path) -> RunConfig:
     """The configuration of a run folder; InputError where it is missing, damaged or of another version."""
     if not folder.is_dir():
-        raise InputError(f"there is no run folder {folder}")
+        raise InputError(f"there is no run folder {folder}; make one with `tmt train --out {folder}`")
     path = _require_file(folder, "config.yaml", "is this the folder that `tmt train --out` named?")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         version = content.pop("format")
         if version != FORMAT:
-            raise InputError(f"{folder} has run format {version}; this version of tmt reads {FORMAT}")
+            raise InputError(f"run format {version} is unknown; this version of tmt reads {FORMAT}")
         arch = architecture(content["arch"])
         return RunConfig(
             arch=arch.name,
@@ -67,7 +67,9 @@ def load_config(folder: Path) -> RunConfig:
             train=build(TrainConfig, content["train"], "train"),
             init_from=content["init_from"],
         )
-    except (yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (OSError, UnicodeError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error!r}") from error
 
 
@@ -91,13 +93,14 @@ def load_weights(model: LanguageModel, folder: Path) -> None:
 
 
 def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write` with a temporary path and move the result into place; a failure leaves the old file.
+    """Make the folder, call `write` with a temporary path and move the result into place; a failure leaves the old file.
 
     Raises:
         InputError: the file cannot be written (a full disk, no permission).
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(exist_ok=True)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -123,7 +126,7 @@ def read_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def checked_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes an accelerator where there is one. InputError if there is none."""
+    """The device of that name ("auto": an accelerator if there is one); InputError if it cannot be used."""
     if name == "auto":
         return torch.accelerator.current_accelerator() or torch.device("cpu")
     try:

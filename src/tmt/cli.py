@@ -1,11 +1,13 @@
 """The command line: `tmt COMMAND …`. Builds the options of a command and calls its function."""
 
 import dataclasses
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from tmt import __version__
@@ -49,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
     """(command, its options, the names of the options that were given); InputError for a bad command line."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"argument {argument!a} is not valid UTF-8") from error
     parser = _parser()
     arguments = _normalised(arguments)
     try:
@@ -77,22 +84,31 @@ def _parser() -> ArgumentParser:
 def _normalised(arguments: Sequence[str]) -> list[str]:
     """What users write, as the parser wants it.
 
-    Hyphens in option names become underscores, a bare switch gets its `true`, and each --set or --prompt
-    is added to those before it.
+    Hyphens in option names become underscores, a bare switch gets its `true`, each --set or --prompt is
+    added, as it stands, to those before it, and the recipe file comes first, so that every option beats it.
     """
     fields = dataclasses.fields(COMMANDS[arguments[0]][0]) if arguments and arguments[0] in COMMANDS else ()
     kinds = {f"--{field.name}": field.type for field in fields}
-    normal = []
+    recipe, normal, before = [], [], ""
     for argument in arguments:
-        if argument.startswith("--"):
-            name, equals, value = argument.partition("=")
+        name, equals, value = argument.partition("=")
+        if not argument.startswith("--"):
+            argument = _quoted(argument) if kinds.get(before) == list[str] else argument
+        else:
             name = "--" + name[2:].replace("-", "_")
             if kinds.get(name) is bool and not equals:
                 equals, value = "=", "true"
-            name += "+" if kinds.get(name) == list[str] else ""
+            elif kinds.get(name) == list[str]:
+                name, value = name + "+", _quoted(value) if equals else value
             argument = name + equals + value
-        normal.append(argument)
-    return normal
+        (recipe if "--config" in (name, before) else normal).append(argument)
+        before = "" if equals else name.removesuffix("+")
+    return [*normal[:1], *recipe, *normal[1:]]
+
+
+def _quoted(item: str) -> str:
+    """A list of one string in YAML, which is what the parser takes values for."""
+    return yaml.safe_dump([item], default_style='"', default_flow_style=True, width=math.inf)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """The optimisers. Muon takes the matrices of the blocks, AdamW everything else (or, alone, everything)."""
+    """The optimisers: Muon for the matrices of the blocks and AdamW for the rest, or AdamW for everything."""
 
     optimizer: Literal["muon", "adamw"] = "muon"
     """Who trains the matrices."""
@@ -115,7 +115,7 @@ class TrainConfig:
     def __post_init__(self):
         """Validate every field."""
         if (self.steps is None) == (self.minutes is None):
-            raise InputError("give steps or minutes, one of the two")
+            raise InputError("give steps or minutes, one of the two; --minutes null takes back a recipe's minutes")
         for name in ("steps", "minutes"):
             require(getattr(self, name) is None or getattr(self, name) > 0, self, name, "must be above zero")
         require_positive(
@@ -180,13 +180,13 @@ def readable(error: ArgumentError) -> str:
     choices = re.search(r"Literal\[(.*?)\]", text)
     if choices:
         return str(unknown(key[1], value[1], re.findall(r"'([^']*)'", choices[1])))
-    types = dict.fromkeys(re.findall(r"<class '(?:\w+\.)*(\w+)'>", text))
+    types = dict.fromkeys(re.findall(r"Expected an? <class '(?:\w+\.)*(\w+)'>", text))
     return f"{key[1]}={value[1]!r} is not of type {' or '.join(types)}".replace("NoneType", "null")
 
 
 def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
     """`["model.graph_k=12"]` to `{"model": {"graph_k": 12}}`; values are JSON or YAML."""
-    sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "optim": {}, "train": {}}
+    sections: dict[str, dict[str, Any]] = {"model": {}, "optim": {}, "train": {}}
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         section, dot, name = path.partition(".")
@@ -194,11 +194,19 @@ def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
             raise InputError(f"--set {assignment!r} is not of the form section.field=value")
         if section not in sections:
             raise unknown("section of --set", section, sections)
-        try:
-            sections[section][name] = json.loads(text)
-        except json.JSONDecodeError:
-            sections[section][name] = yaml.safe_load(text)
+        sections[section][name] = _value(text, assignment)
     return sections
+
+
+def _value(text: str, assignment: str) -> Any:
+    try:
+        return json.loads(text)  # YAML takes 3e-4 for a string
+    except json.JSONDecodeError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {assignment!r}: the value is neither JSON nor YAML") from error
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -73,7 +73,7 @@ SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
             "swiglu": dict(dual_stream=False),
             "shared-streams": dict(stream_inputs="shared"),
             "no-memory": dict(memory_anchors=0),
-            "frozen-stream-memory": dict(stream_memory=True),
+            "stream-memory": dict(stream_memory=True),
             "untied": dict(tie_embeddings=False),
             "annealing": dict(anneal_steps=100),
             "published": dict(

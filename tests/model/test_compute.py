@@ -41,6 +41,24 @@ def test_cached_calls_count_what_they_run(name: str):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("name", ["tmt", "target-depth", "no-memory", "data-decay"])
+def test_training_counts_what_the_bank_collects(name: str):
+    model, tokens = switched(name).train(), draw_tokens(3, 20)
+    with FlopCounterMode(display=False) as counter:
+        output = model(tokens)
+    assert output.flops == counter.get_total_flops() + elementwise_flops(model, 60)
+
+
+@torch.no_grad()
+def test_streaming_counts_a_bank_for_every_row():
+    model, tokens = switched("stream-memory"), draw_tokens(3, 20)
+    state = model(tokens[:, :13], lengths=torch.tensor([13, 2, 7]), return_state=True).state
+    with FlopCounterMode(display=False) as counter:
+        output = model(tokens[:, 13:], state)
+    assert output.flops == counter.get_total_flops() + elementwise_flops(model, 3 * 7)
+
+
+@torch.no_grad()
 def test_the_counter_crosses_block_boundaries(monkeypatch: pytest.MonkeyPatch):
     from tmt.ops.mesh import blocked, graph
 

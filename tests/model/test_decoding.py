@@ -10,12 +10,12 @@ PROMPTS_THEN_TOKENS = [(5, 12, 1), *[(1, 1, 1)] * 14]
 RAGGED = [(1, 3, 9), (7, 1, 2), (2, 2, 2), (4, 11, 1), (1, 1, 8), (11, 8, 4)]
 PLANS = {"token by token": TOKEN_BY_TOKEN, "prompts": PROMPTS_THEN_TOKENS, "ragged": RAGGED}
 
-FROZEN = [name for name in SWITCHES if name != "frozen-stream-memory"]
+RE_READ = [name for name in SWITCHES if name != "stream-memory"]
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.parametrize("name", RE_READ)
 def test_cached_equals_full(name: str, plan: str):
     model, tokens = switched(name), draw_tokens(3, LENGTH)
     full = model(tokens).logits
@@ -46,7 +46,7 @@ def test_cached_reading_is_differentiable(name: str):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["transformer", "everything", "frozen-stream-memory"])
+@pytest.mark.parametrize("name", ["transformer", "everything", "stream-memory"])
 def test_the_state_is_a_flat_tuple_of_tensors(name: str):
     model, tokens = switched(name), draw_tokens(3, 8)
     assert model(tokens).state is None

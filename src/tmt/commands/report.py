@@ -12,6 +12,7 @@ from tmt.generate import Sampler, generate_tokens
 from tmt.tokens import TokenSplits
 
 SAMPLE_TOKENS = 80
+FIGURES = {"nats": 4, "ppl": 2, "bpb": 4, "mean_depth": 3}
 
 
 def tell(message: str) -> None:
@@ -30,10 +31,7 @@ def print_summary(run: Run, splits: TokenSplits) -> None:
         result = evaluate_run(run.model, run.tokenizer, splits, split=split, context=context)
         table.add_row(
             split,
-            f"{result['nats']:.4f}",
-            f"{result['ppl']:.2f}",
-            f"{result['bpb']:.4f}",
-            f"{result['mean_depth']:.3f}",
+            *(f"{result[name]:.{digits}f}" for name, digits in FIGURES.items()),
             f"{result['flops_per_token'] / 1e6:.2f} M",
             f"{result['flops_per_token_dense'] / 1e6:.2f} M",
         )

@@ -16,7 +16,7 @@ from tmt.model.base import LanguageModel
 from tmt.text import SPLITS, Corpus, open_corpus
 from tmt.tokens import Tokenizer, TokenSplits, load_tokenizer, make_tokenizer, prepare
 from tmt.training.distributed import Ranks
-from tmt.training.log import MetricsLog, Progress
+from tmt.training.log import MetricsLog, Progress, summary_writer
 from tmt.training.loop import Trainer
 from tmt.training.optimizers import describe, parameter_groups
 
@@ -24,6 +24,8 @@ from tmt.training.optimizers import describe, parameter_groups
 def train(options: TrainOptions, given: frozenset[str] = frozenset()) -> None:
     """Run the command; `given` names the options the user set, which a resumed run must agree with."""
     device = checked_device(options.device)
+    if options.tensorboard:
+        summary_writer()
     folder = options.folder
     config, tokenizer, splits = _resume(options, given) if options.resume else _begin(options)
     ranks = Ranks(device)
@@ -32,10 +34,11 @@ def train(options: TrainOptions, given: frozenset[str] = frozenset()) -> None:
     if ranks.first and not options.resume:
         _create(folder, config, tokenizer)
     ranks.wait()
-    if config.init_from and not options.resume:
+    saved = options.resume and Trainer.state_path(folder).exists()
+    if config.init_from and not saved:
         load_weights(model, Path(config.init_from))
     trainer = Trainer(config, model, splits.train, folder, ranks, _validation(config, tokenizer, splits))
-    if options.resume and Trainer.state_path(folder).exists():
+    if saved:
         trainer.resume()
     if ranks.first:
         _introduce(config, model, splits)

@@ -50,7 +50,7 @@ class HeadProjections(nn.Module):
 
 
 def dense_causal_attention(q: Tensor, k: Tensor, v: Tensor, positions: Tensor) -> Tensor:
-    """Softmax attention of queries (B, T, H, E) at `positions` (B, T) over all keys (B, S, H, E) up to them."""
+    """Softmax attention of queries (B, T, H, E) at `positions` (B, T) over keys (B, S, H, E) up to them."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     if q.shape[2] == k.shape[2]:
         output = F.scaled_dot_product_attention(q, k, v, is_causal=True)

@@ -19,7 +19,7 @@ class Cache:
     """One forward call's view of the state: old tensors are taken in order, new ones collected in order."""
 
     def __init__(self, tokens: Tensor, state: State | None, lengths: Tensor | None, keep: bool):
-        """Args: tokens (B, T); lengths (B,) valid tokens per row (the rest is padding on the right), default T."""
+        """Args: tokens (B, T); lengths (B,) valid tokens per row, the rest being padding (default: T)."""
         batch, length = tokens.shape
         device = tokens.device
         past = torch.zeros(batch, dtype=torch.long, device=device) if state is None else state[0]
@@ -55,7 +55,7 @@ class Cache:
         return buffer[:, : self.reach]
 
     def extend(self, grid: Tensor, width: int) -> Tensor:
-        """(B·T, …) with the `width` positions before it in front, zeros where there were none: (B, width + T, …)."""
+        """(B·T, …) behind the `width` positions before it, zeros where there were none: (B, width + T, …)."""
         new = grid.view(*self.positions.shape, *grid.shape[1:])
         tail = new.new_zeros(new.shape[0], width, *new.shape[2:]) if self._fresh else next(self._old)
         extended = torch.cat([tail.to(new.dtype), new], 1)
@@ -65,7 +65,7 @@ class Cache:
         return extended
 
     def carried(self, start: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """A tensor handed from call to call: the old state's, or `start`; and where to put the next call's."""
+        """A tensor handed from call to call: the old state's, or `start`; and where to put the next one."""
         value = start if self._fresh else next(self._old)
         slot = len(self._kept)
         self._kept.append(value)

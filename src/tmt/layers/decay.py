@@ -47,7 +47,7 @@ class DistanceDecay(nn.Module):
 
 
 class ForgetGate(nn.Module):
-    """Log forget gate of every token and head, ``log σ(w_h · x + b_h)`` (Forgetting Transformer, Lin et al., 2025).
+    """Log forget gate of every token and head, ``log σ(w_h · x + b_h)`` (Lin et al., 2025).
 
     The bias between query i and key j is the sum of the gates of the tokens j+1..i.
     """
@@ -73,7 +73,7 @@ class ForgetGate(nn.Module):
 
 
 class ChannelDecay(nn.Module):
-    """Scale of every channel of the attention output by absolute position: ``2σ(−softplus(w_d) t / horizon)``."""
+    """Scale of each attention output channel by absolute position t: ``2σ(−softplus(w_d) t / horizon)``."""
 
     def __init__(self, d_model: int, horizon: int):
         super().__init__()

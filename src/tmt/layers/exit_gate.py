@@ -113,7 +113,7 @@ def binary_entropy(confidence: Tensor) -> Tensor:
 
 
 def depth_penalty(soft_depth: Tensor, target: float | None) -> Tensor:
-    """Objective of learned thresholds: the soft mean depth itself, or its squared miss of the target in tenths."""
+    """Objective of learned thresholds: the soft mean depth, or its squared miss of the target in tenths."""
     return soft_depth if target is None else ((soft_depth - target) * 10) ** 2
 
 

@@ -66,7 +66,7 @@ class MemoryAnchors(nn.Module):
             self.total[dead] = (start + self.SPREAD * torch.randn_like(start)) * half
 
     def effective_rank(self) -> float:
-        """Exponential of the entropy of the anchors' normalised singular values: 1 when collapsed, at most M."""
+        """Exponential of the entropy of the anchors' singular values: 1 when collapsed, at most M."""
         return _perplexity(torch.linalg.svdvals(self.anchors().float()))
 
     def usage(self) -> float:

@@ -115,7 +115,7 @@ class MeshAttention(nn.Module):
         return MeshResult(self.heads.merge(rows.unpack(output)), carry, inputs, weights)
 
     def flops(self, positions: Tensor, rows: int, sources: int, banks: tuple[int, int]) -> int:
-        """Operations for queries packed at `positions` (B, T'), of which `rows` are real, and `sources` keys.
+        """Operations for `rows` queries packed at `positions` (B, T') and `sources` new keys.
 
         `banks` is the number of memory banks (0, 1 or B) and of the anchors in each.
         """

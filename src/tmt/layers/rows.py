@@ -11,7 +11,7 @@ class Rows:
     """
 
     def __init__(self, positions: Tensor, index: Tensor | None = None):
-        """Args: positions (B, T) int64 in the sequence; index (n,) int64 ascending rows of the grid, or None."""
+        """Args: positions (B, T) int64 in the sequence; index (n,) int64 ascending grid rows, or None."""
         self.grid_positions = positions
         self.index = index
         if index is not None:
@@ -41,7 +41,7 @@ class Rows:
         return Rows(self.grid_positions, index if self.index is None else self.index[index])
 
     def pack(self, values: Tensor) -> Tensor:
-        """(n, …) to (B, T', …), every batch row's tokens at its front, zeros behind; T' is the longest row's."""
+        """(n, …) to (B, T', …): each batch row's tokens in front, zeros behind; T' is the longest row's."""
         batch, length = self.grid_positions.shape
         if self.index is None:
             return values.view(batch, length, *values.shape[1:])

@@ -130,7 +130,7 @@ class LanguageModel(nn.Module):
         return {}
 
     def flops(self, length: int) -> int:
-        """Operations of one forward pass over one sequence of `length` tokens with every layer run for all."""
+        """Operations of one forward pass over a sequence of `length` tokens, every layer run for all."""
         raise NotImplementedError
 
     def num_parameters(self) -> int:
@@ -138,7 +138,7 @@ class LanguageModel(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
     def initialise(self) -> None:
-        """Draw all weights: small normal matrices, zero output projections, so that blocks start as identities."""
+        """Draw all weights from small normal distributions, biases zero."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=(2 / (5 * module.in_features)) ** 0.5)

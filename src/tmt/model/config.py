@@ -165,7 +165,7 @@ class TMTConfig:
 
     @classmethod
     def preset(cls, name: str, **overrides) -> Self:
-        """A named size: nano, small (16 M), medium (60 M), base (120 M), large (350 M parameters at V = 50,257)."""
+        """A named size: nano, small (16 M parameters), medium (60 M), base (120 M), large (350 M)."""
         if name not in PRESETS:
             raise unknown("preset", name, PRESETS)
         return cls(**{**PRESETS[name], **overrides})

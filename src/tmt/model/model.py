@@ -1,4 +1,4 @@
-"""The TemporalMesh Transformer: mesh attention, decay, exits, dual streams and memory, from tokens to logits."""
+"""The TemporalMesh Transformer, from tokens to logits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -85,10 +85,10 @@ class TMTModel(LanguageModel):
                 gain = None if gain is None else gain[decision.stay]
         if self.gates:
             output.depth = self._depth(traces, tokens)
-        update_memory(traces)
+        update_memory(traces, output)
         output.penalty = self._exit_penalty(traces, tokens.numel())
         if self.training:
-            output.statistics = self._statistics(traces, cache)
+            output.statistics = self._statistics(traces, cache, output)
         if diagnose:
             self._diagnose(traces, tokens, output)
         return Hidden(x, output)
@@ -101,19 +101,21 @@ class TMTModel(LanguageModel):
             key = key * self.config.vocab_size + rows.take(tokens.flatten())
         return self.gates[str(layer)](states, key, keep)
 
-    def _open_memory(self, cache: Cache) -> tuple[Tensor | None, Callable[[list[LayerTrace]], None]]:
+    def _open_memory(
+        self, cache: Cache
+    ) -> tuple[Tensor | None, Callable[[list[LayerTrace], TMTOutput], None]]:
         """(1 or B, M, D) anchors to read, and what to do for a streaming bank once the layers have run."""
         if self.memory is None:
-            return None, lambda traces: None
+            return None, lambda traces, output: None
         count, total = self.memory.count[None], self.memory.total[None]
         if not (self.config.stream_memory and cache.keep and not self.training):
-            return self.memory.read(count, total), lambda traces: None
+            return self.memory.read(count, total), lambda traces, output: None
         batch = len(cache.past)
         count, put_count = cache.carried(count.expand(batch, -1).clone())
         total, put_total = cache.carried(total.expand(batch, -1, -1).clone())
 
-        def update(traces: list[LayerTrace]) -> None:
-            new = self._memory_use(traces, cache, per_row=True)
+        def update(traces: list[LayerTrace], output: TMTOutput) -> None:
+            new = self._memory_use(traces, cache, output, per_row=True)
             new_count, new_total = self.memory.blend(count, total, *new)
             put_count(new_count)
             put_total(new_total)
@@ -121,7 +123,7 @@ class TMTModel(LanguageModel):
         return self.memory.read(count, total), update
 
     def _memory_use(
-        self, traces: list[LayerTrace], cache: Cache, per_row: bool = False
+        self, traces: list[LayerTrace], cache: Cache, output: TMTOutput, per_row: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Counts (…, M) and sums (…, M, D) of the tokens that attended to the anchors, over all layers."""
         collected = []
@@ -133,6 +135,7 @@ class TMTModel(LanguageModel):
                 )
                 weights, states = rows.pack(weights * real[:, None]), rows.pack(states)
             collected.append(self.memory.collect(weights, states))
+            output.flops += 2 * weights.numel() * self.config.d_model
         counts, totals = zip(*collected, strict=True)
         return torch.stack(counts).sum(0), torch.stack(totals).sum(0)
 
@@ -163,14 +166,14 @@ class TMTModel(LanguageModel):
         return None
 
     @torch.no_grad()
-    def _statistics(self, traces: list[LayerTrace], cache: Cache) -> dict[str, Tensor]:
+    def _statistics(self, traces: list[LayerTrace], cache: Cache, output: TMTOutput) -> dict[str, Tensor]:
         statistics = {}
         for layer, trace in enumerate(traces):
             if trace.decision is not None and trace.decision.boundary is not None:
                 boundary = trace.decision.boundary
                 statistics[f"exit.{layer}"] = torch.stack([boundary, torch.ones_like(boundary)])
         if self.memory is not None:
-            statistics["memory.count"], statistics["memory.total"] = self._memory_use(traces, cache)
+            statistics["memory.count"], statistics["memory.total"] = self._memory_use(traces, cache, output)
         return statistics
 
     @torch.no_grad()

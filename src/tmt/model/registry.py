@@ -21,7 +21,7 @@ class Architecture:
     presets: dict[str, dict]
 
     def configure(self, preset: str | None, overrides: dict[str, Any]):
-        """The configuration of a preset (or of the class defaults) with overrides; ValueError names a bad field."""
+        """A preset (or the class defaults) with overrides; InputError names a bad field."""
         fields = {f.name for f in dataclasses.fields(self.config)}
         for name in overrides:
             if name not in fields:

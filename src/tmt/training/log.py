@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tmt.checkpoint import write_safely
 from tmt.errors import InputError
 
 
@@ -15,17 +16,22 @@ class MetricsLog:
 
     def __init__(self, folder: Path, resume_step: int, tensorboard: bool):
         """Drops lines beyond `resume_step`: a resumed run writes them again."""
-        path = folder / "metrics.jsonl"
-        kept = (
-            [line for line in _lines(path) if json.loads(line)["step"] <= resume_step] if resume_step else []
-        )
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8", buffering=1)
-        self._board = _tensorboard(folder, resume_step) if tensorboard else None
+        self._path = folder / "metrics.jsonl"
+        kept = _lines(self._path, resume_step).encode()
+        write_safely(self._path, lambda temporary: temporary.write_bytes(kept))
+        self._file = self._path.open("ab", buffering=0)
+        self._board = None
+        if tensorboard:
+            self._board = summary_writer()(str(folder / "tensorboard"), purge_step=resume_step or None)
 
     def write(self, step: int, **figures: Any) -> None:
         """One line: the step and its figures."""
-        self._file.write(json.dumps({"step": step, **figures}) + "\n")
+        try:
+            self._file.write((json.dumps({"step": step, **figures}) + "\n").encode())
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self._path}: {error.strerror}; go on with --resume once it can be"
+            ) from error
         if self._board is not None:
             for name, value in figures.items():
                 self._board.add_scalar(name, value, step)
@@ -63,15 +69,18 @@ class Progress:
         self._bar.close()
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+def _lines(path: Path, step: int) -> str:
+    """The lines of an earlier session as far as `step`; one that was cut off is dropped."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if step and path.exists() else []
+    return "".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step)
 
 
-def _tensorboard(folder: Path, step: int):
+def summary_writer() -> type:
+    """TensorBoard's writer; InputError where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InputError(
             'tensorboard is not installed; pip install "temporalmesh-transformer[track]"'
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
+    return SummaryWriter

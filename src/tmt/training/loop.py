@@ -28,6 +28,9 @@ from tmt.training.state import load_state, save_state
 EXIT_WARMUP = 0.2
 """Share of the budget over which the exits' own objective comes in."""
 
+ROUNDING = 1e-9
+"""Shares of the budget that differ by less are the same."""
+
 
 @dataclass
 class StepResult:
@@ -94,7 +97,7 @@ class Trainer:
                 progress.update(self.share, self.step, result.loss, tokens / seconds, result.depth)
                 if self.step % self.config.train.log_every == 0:
                     log.write(self.step, **self._figures(result, tokens, seconds))
-                if self.share >= min(1.0, self.next_eval):
+                if self.share + ROUNDING >= min(1.0, self.next_eval):
                     self._evaluate(progress, log)
                 if self.ranks.any(interrupt.requested):
                     self.save()
@@ -122,11 +125,12 @@ class Trainer:
             layers += sum(output.layer_tokens) / inputs.numel() / len(output.layer_tokens)
             _add(statistics, output.statistics)
         loss = float(self.ranks.sum(torch.stack(losses).mean()) / self.ranks.size)
-        if not math.isfinite(loss):
-            self._stop_at_bad_loss(loss)
         self.ranks.average_gradients(self.model.parameters())
         limit = self.config.optim.grad_clip or math.inf
         grad_norm = float(clip_grad_norm_(self.model.parameters(), limit))
+        for name, value in (("loss", loss), ("gradient norm", grad_norm)):
+            if not math.isfinite(value):
+                self._stop(f"the {name} became {value}")
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -143,12 +147,12 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * self.factor
 
-    def _stop_at_bad_loss(self, loss: float) -> None:
+    def _stop(self, reason: str) -> None:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.save()
         raise InputError(
-            f"the loss became {loss} at step {self.step + 1}; the state before it is saved in "
+            f"{reason} at step {self.step + 1}; the state before it is saved in "
             f"{self.folder}. Start again with a lower --lr, or with --precision fp32"
         )
 
@@ -166,7 +170,7 @@ class Trainer:
 
     def _evaluate(self, progress: Progress, log: MetricsLog) -> None:
         every = self.config.train.eval_every
-        self.next_eval = (math.floor(self.share / every + 1e-9) + 1) * every
+        self.next_eval = (math.floor(self.share / every + ROUNDING) + 1) * every
         if self.ranks.first:
             nats = self.validate(self.evaluated_model.eval())
             log.write(self.step, valid_nats=nats)

@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def cosine_warmup(share: float, warmup: float, min_ratio: float) -> float:
-    """Factor on the peak rate after `share` of the budget: linear rise, then half a cosine down to `min_ratio`."""
+    """Factor on the peak rate after `share` of the budget: linear rise, then half a cosine to `min_ratio`."""
     if share < warmup:
         return share / warmup
     done = min(1.0, (share - warmup) / max(1e-12, 1 - warmup))

@@ -1,4 +1,4 @@
-"""The full training state in one file without pickle: tensors as safetensors, the rest as JSON beside them."""
+"""The full training state in one file without pickle: safetensors, with the rest as JSON in its header."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,6 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write nested dicts and lists of tensors, numbers, strings and None; a failure leaves the old file."""
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_flatten(state, "", tensors))
-    path.parent.mkdir(exist_ok=True)
     write_safely(path, lambda temporary: save_file(tensors, temporary, {"state": skeleton}))
 
 

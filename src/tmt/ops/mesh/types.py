@@ -37,7 +37,7 @@ class GraphSpec:
 
     @staticmethod
     def hash(position, j):
-        """Pseudo-random rank in [0, 2^24) of past token j for the query at `position` (int or int64 tensor)."""
+        """Pseudo-random rank in [0, 2^24) of token j for the query at `position` (ints or int64 tensors)."""
         mixed = (position * 2654435761 + j * 40503 + 12345) & 0x7FFFFFFF
         mixed = ((mixed ^ (mixed >> 13)) * 1103515245) & 0x7FFFFFFF
         return ((mixed ^ (mixed >> 16)) * 69069) & 0xFFFFFF

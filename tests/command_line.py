@@ -1,0 +1,65 @@
+"""Fixtures of the tests that call commands, as a plugin: `tmt` runs one in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+
+from tiny_runs import SHORT, SMALL, Result, text_of
+from tmt.cli import main
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of 60 documents."""
+    path = tmp_path_factory.mktemp("text") / "mesh.txt"
+    path.write_text(text_of(60), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of all commands of a session."""
+    path = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("TMT_CACHE", str(path))
+    return path
+
+
+@pytest.fixture
+def tmt(cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """`tmt("data", "--json")`: run the command, return what it left."""
+
+    def run(*arguments: Any) -> Result:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def train(tmt: Callable[..., Result], corpus: Path) -> Callable[..., Result]:
+    """`train(folder, "--steps=3", arch="tmt")`: train a tiny model into the folder."""
+
+    def run(folder: Path, *arguments: Any, arch: str = "tmt") -> Result:
+        return tmt("train", *SMALL[arch], *SHORT, f"--data={corpus}", f"--out={folder}", *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        arguments = [*SMALL["tmt"], *SHORT, f"--data={corpus}", f"--out={folder}", "--steps=2"]
+        assert main(["train", *arguments]) == 0
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once: Path, tmp_path: Path) -> Path:
+    """The folder of a run of two steps, which the test may spoil."""
+    return copytree(trained_once, tmp_path / "trained")
