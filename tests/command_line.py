@@ -1,13 +1,13 @@
 """Fixtures of the tests that call commands, as a plugin: `tmt` runs one in this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 import pytest
 
-from tiny_runs import SHORT, SMALL, Result, text_of
+from tiny_runs import Result, options_of, text_of
 from tmt.cli import main
 
 
@@ -19,12 +19,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache of all commands of a session."""
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of all commands of a session, subprocesses included."""
     path = tmp_path_factory.getbasetemp() / "cache"
-    monkeypatch.setenv("TMT_CACHE", str(path))
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMT_CACHE", str(path))
+        yield path
 
 
 @pytest.fixture
@@ -44,18 +45,15 @@ def train(tmt: Callable[..., Result], corpus: Path) -> Callable[..., Result]:
     """`train(folder, "--steps=3", arch="tmt")`: train a tiny model into the folder."""
 
     def run(folder: Path, *arguments: Any, arch: str = "tmt") -> Result:
-        return tmt("train", *SMALL[arch], *SHORT, f"--data={corpus}", f"--out={folder}", *arguments)
+        return tmt("train", *options_of(arch, corpus, folder), *arguments)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def trained_once(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
+def trained_once(tmp_path_factory: pytest.TempPathFactory, cache: Path, corpus: Path) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        arguments = [*SMALL["tmt"], *SHORT, f"--data={corpus}", f"--out={folder}", "--steps=2"]
-        assert main(["train", *arguments]) == 0
+    assert main(["train", *options_of("tmt", corpus, folder), "--steps=2"]) == 0
     return folder
 
 

@@ -111,9 +111,7 @@ def test_an_output_folder_that_cannot_be_made(train: Callable[..., Result], tmp_
 
 
 def test_weights_of_another_architecture(trained: Path, train: Callable[..., Result], tmp_path: Path):
-    complaint = train(
-        tmp_path / "run", "--steps=2", f"--init-from={trained}", arch="transformer"
-    ).complaint
+    complaint = train(tmp_path / "run", "--steps=2", f"--init-from={trained}", arch="transformer").complaint
     assert f"{trained} is a tmt, not a transformer" in complaint
     assert not (tmp_path / "run").exists()
 

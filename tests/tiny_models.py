@@ -21,7 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "forget": dict(decay="data", channel_decay=True),
     "no exits": dict(exit_objective="none"),
     "project": dict(exited_kv="project", landing_layers=0),
-    "dense": dict(dense_layers=(3,), memory_anchors=0),
+    "dense": dict(dense_layers=(3,), memory_anchors=0, decay="none"),
 }
 
 

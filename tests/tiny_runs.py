@@ -1,9 +1,30 @@
 """What the tests that call commands share: a small text, options of tiny runs, what a command left."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
-WORDS = "the mesh of tokens sees no later one while a gate lets easy ones leave early on the way".split()
+WORDS = [
+    "the",
+    "mesh",
+    "of",
+    "tokens",
+    "sees",
+    "no",
+    "later",
+    "one",
+    "while",
+    "a",
+    "gate",
+    "lets",
+    "easy",
+    "ones",
+    "leave",
+    "early",
+    "on",
+    "the",
+    "way",
+]
 
 SMALL = {
     "tmt": ["--arch=tmt", "--set=model.d_model=32", "--set=model.n_heads=2", "--set=model.ffn_stream_dim=32"],
@@ -33,6 +54,11 @@ class Result:
         assert line.startswith("tmt: error: ")
         assert self.out == ""
         return line.removeprefix("tmt: error: ")
+
+
+def options_of(arch: str, corpus: Path, folder: Path) -> list[str]:
+    """Options of `tmt train` for a tiny model; the budget is missing."""
+    return [*SMALL[arch], *SHORT, f"--data={corpus}", f"--out={folder}"]
 
 
 def text_of(documents: int, seed: int = 0) -> str:

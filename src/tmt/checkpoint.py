@@ -93,7 +93,7 @@ def load_weights(model: LanguageModel, folder: Path) -> None:
 
 
 def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
-    """Make the folder, call `write` with a temporary path and move the result into place; a failure leaves the old file.
+    """Make the folder, call `write` with a temporary path, move the result into place; on failure the old stays.
 
     Raises:
         InputError: the file cannot be written (a full disk, no permission).

@@ -71,10 +71,11 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
 
 def _parser() -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog="tmt", description=__doc__, version=__version__, exit_on_error=False)
+    strict = dict(exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(prog="tmt", description=__doc__, version=__version__, **strict)
     commands = parser.add_subcommands(required=True)
     for name, (options, _) in COMMANDS.items():
-        command = ArgumentParser(description=options.__doc__, exit_on_error=False)
+        command = ArgumentParser(description=options.__doc__, **strict)
         command.add_argument("--config", action="config", help="a YAML file of options")
         command.add_class_arguments(options, as_positional=True)
         commands.add_subcommand(name, command, help=options.__doc__)

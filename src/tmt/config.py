@@ -5,7 +5,8 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -115,7 +116,9 @@ class TrainConfig:
     def __post_init__(self):
         """Validate every field."""
         if (self.steps is None) == (self.minutes is None):
-            raise InputError("give steps or minutes, one of the two; --minutes null takes back a recipe's minutes")
+            raise InputError(
+                "give steps or minutes, one of the two; --minutes null takes back a recipe's minutes"
+            )
         for name in ("steps", "minutes"):
             require(getattr(self, name) is None or getattr(self, name) > 0, self, name, "must be above zero")
         require_positive(
@@ -159,10 +162,12 @@ class RunConfig:
 
 def build(cls: type, values: dict[str, Any], where: str) -> Any:
     """An instance of a configuration dataclass, types checked and converted; InputError names a bad field."""
-    fields = {f.name for f in dataclasses.fields(cls)}
-    for name in values:
-        if name not in fields:
-            raise unknown(f"{where} field", name, fields)
+    types = get_type_hints(cls)
+    for name, value in values.items():
+        if name not in types:
+            raise unknown(f"{where} field", name, types)
+        if value is None and NoneType not in get_args(types[name]):
+            raise InputError(f"{where}: {name} must not be null")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls)
     try:

@@ -86,15 +86,15 @@ def test_data_decay_is_the_sum_of_the_gates_between():
     assert (gates < 0).all()
     for i in range(length):
         for j in range(i + 1):
-            bias = inputs.forget_q[:, i] - inputs.forget_k[:, j]
+            bias = inputs.forget.q[:, i] - inputs.forget.k[:, j]
             torch.testing.assert_close(bias, gates[:, j + 1 : i + 1].sum(1))
     for piece in x.view(2, length, 8).split(4, 1):
         cache = Cache(torch.zeros(piece.shape[:2], dtype=torch.long), state, None, keep=True)
         rows = Rows(cache.positions)
         flat = piece.flatten(0, 1)
-        pieces.append(attention(flat, rows, (flat, rows), None, cache, None).inputs.forget_q)
+        pieces.append(attention(flat, rows, (flat, rows), None, cache, None).inputs.forget.q)
         state = cache.state()
-    torch.testing.assert_close(torch.cat(pieces, 1), inputs.forget_q)
+    torch.testing.assert_close(torch.cat(pieces, 1), inputs.forget.q)
 
 
 @given(

@@ -1,11 +1,13 @@
 """Random inputs of the mesh operations, ragged as depth compaction and caching make them."""
 
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tmt.ops.mesh import GraphSpec, MeshInputs, build_graph
+from tmt.ops.mesh import Anchors, ForgetBias, GraphSpec, MeshInputs, SimilarityBias, build_graph
 
 PARTS = ("neighbours", "routing", "decay", "forget", "anchors")
 
@@ -47,22 +49,35 @@ def draw_inputs(
         spec = GraphSpec(k=2, window=window)
         inputs.neighbours = build_graph(routing_q, routing_k, positions, spec, impl="reference")
     if "routing" in parts:
-        inputs.routing_q, inputs.routing_k, inputs.similarity_gain = routing_q, routing_k, normal(heads)
+        inputs.similarity = SimilarityBias(routing_q, routing_k, normal(heads))
     if "decay" in parts:
         inputs.decay_rate = torch.rand(heads, dtype=dtype)
     if "forget" in parts:
-        inputs.forget_k = -torch.rand(batch, keys, heads, dtype=dtype).cumsum(1)
-        inputs.forget_q = inputs.forget_k.gather(1, positions[..., None].expand(-1, -1, heads)).clone()
+        said = -torch.rand(batch, keys, heads, dtype=dtype).cumsum(1)
+        inputs.forget = ForgetBias(said.gather(1, positions[..., None].expand(-1, -1, heads)).clone(), said)
     if "anchors" in parts:
-        inputs.anchor_k, inputs.anchor_v = (normal(anchor_rows, 2, heads, width) for _ in range(2))
+        inputs.anchors = Anchors(*(normal(anchor_rows, 2, heads, width) for _ in range(2)))
     return inputs
 
 
 def differentiable(inputs: MeshInputs) -> tuple[MeshInputs, list[Tensor]]:
     """A copy whose floating-point tensors ask for gradients, and those tensors."""
-    leaves = {
-        f.name: value.detach().clone().requires_grad_()
-        for f in fields(inputs)
-        if isinstance(value := getattr(inputs, f.name), Tensor) and value.is_floating_point()
-    }
-    return replace(inputs, **leaves), list(leaves.values())
+    leaves: list[Tensor] = []
+
+    def leaf(tensor: Tensor) -> Tensor:
+        leaves.append(tensor.detach().clone().requires_grad_())
+        return leaves[-1]
+
+    return mapped(inputs, leaf), leaves
+
+
+def mapped(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A copy with every floating-point tensor changed, in the order of the fields."""
+    new = {}
+    for f in fields(inputs):
+        value = getattr(inputs, f.name)
+        if is_dataclass(value):
+            new[f.name] = mapped(value, change)
+        elif isinstance(value, Tensor) and value.is_floating_point():
+            new[f.name] = change(value)
+    return replace(inputs, **new)

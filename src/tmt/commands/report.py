@@ -25,7 +25,7 @@ def print_summary(run: Run, splits: TokenSplits) -> None:
     context = run.config.train.seq_len
     title = f"{run.config.arch} {run.config.preset}, context {context}, stride {context}"
     table = Table(title=title, box=SIMPLE_HEAD)
-    for column in ("split", "nats/token", "PPL", "bits/byte", "depth", "FLOPs/token", "without exits"):
+    for column in ("split", "nats/token", "PPL", "bits/byte", "depth", "FLOPs/token", "no exits"):
         table.add_column(column, justify="left" if column == "split" else "right", no_wrap=True)
     for split in ("valid", "test"):
         result = evaluate_run(run.model, run.tokenizer, splits, split=split, context=context)
@@ -35,10 +35,9 @@ def print_summary(run: Run, splits: TokenSplits) -> None:
             f"{result['flops_per_token'] / 1e6:.2f} M",
             f"{result['flops_per_token_dense'] / 1e6:.2f} M",
         )
-    console = Console()
-    console.print(table)
-    console.print(f"sample: {_sample(run, splits)}", markup=False, highlight=False)
-    console.print(f"run folder: {run.folder}", markup=False, highlight=False)
+    Console().print(table)
+    print(f"sample: {_sample(run, splits)}")
+    print(f"run folder: {run.folder}")
 
 
 def _sample(run: Run, splits: TokenSplits) -> str:

@@ -26,6 +26,8 @@ class Cache:
         if past.shape[0] != batch:
             raise InputError(f"the state has {past.shape[0]} rows, the tokens have {batch}")
         self.new = past.new_full((batch,), length) if lengths is None else lengths.to(past)
+        if lengths is not None and not 1 <= int(lengths.min()) <= int(lengths.max()) <= length:
+            raise InputError(f"lengths {lengths.tolist()} must be in [1, {length}], the tokens of each row")
         self.past = past
         self.positions = past[:, None] + torch.arange(length, device=device)
         self.reach = int(past.max()) + length

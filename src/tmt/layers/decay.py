@@ -15,9 +15,8 @@ from tmt.ops.precision import at_least_float32
 
 def head_rates(n_heads: int, fastest: float) -> Tensor:
     """(H,) decay rates per token: the first head `fastest`, each next one half, the last head near 0."""
-    rates = fastest * 0.5 ** torch.arange(n_heads, dtype=torch.float32)
-    rates[-1] = min(1e-5, float(rates[-1]))
-    return rates
+    rates = [fastest * 0.5**head for head in range(n_heads)]
+    return torch.tensor([*rates[:-1], min(1e-5, rates[-1])])
 
 
 def inverse_softplus(y: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ class MemoryAnchors(nn.Module):
     after an optimiser step; anchors that nobody uses are moved beside the most used one.
     """
 
-    DEAD = 0.01
+    DEAD = 0.1
     """An anchor below this share of the mean count is dead."""
     SPREAD = 0.1
     """Standard deviation of the step from the busiest anchor at which a dead one starts again."""

@@ -11,7 +11,17 @@ from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
 from tmt.layers.decay import DistanceDecay, ForgetGate, earliest_audible
 from tmt.layers.rows import Rows
-from tmt.ops.mesh import GraphSpec, MeshInputs, attention_flops, build_graph, graph_flops, mesh_attention
+from tmt.ops.mesh import (
+    Anchors,
+    ForgetBias,
+    GraphSpec,
+    MeshInputs,
+    SimilarityBias,
+    attention_flops,
+    build_graph,
+    graph_flops,
+    mesh_attention,
+)
 
 EVERYTHING = 2**31
 """A window no sequence outgrows: dense attention."""
@@ -95,21 +105,23 @@ class MeshAttention(nn.Module):
             q=rows.pack(self.heads.queries(x, rows.positions)),
             k=cache.append(carry.k),
             v=cache.append(carry.v),
-            positions=rows.pack(rows.positions),
+            positions=rows.packed_positions,
             window=window,
         )
         if self.decay is not None:
             inputs.decay_rate = self.decay.rates()
-        if self.forget is not None:
-            inputs.forget_k = self._accumulate(carry.forget, cache)
-            column = inputs.positions[..., None].expand(-1, -1, carry.forget.shape[-1])
-            inputs.forget_q = inputs.forget_k.gather(1, column)
-        if self.routed:
-            self._connect(inputs, rows, carry, cache)
+        if self.forget is not None and carry.forget is not None:
+            inputs.forget = _forget_bias(carry.forget, inputs.positions, cache)
+        if self.similarity_gain is not None and carry.routing is not None:
+            routing = rows.take(carry.routing)
+            routing = routing if self.bilinear is None else routing @ self.bilinear
+            keys = cache.append(carry.routing)
+            inputs.similarity = SimilarityBias(rows.pack(routing), keys, self.similarity_gain)
+            inputs.neighbours = self._neighbours(inputs, inputs.similarity, rows, carry)
         if anchors is not None:
             flat, shape = anchors.flatten(0, 1), anchors.shape[:2]
-            inputs.anchor_k = self.heads.keys(flat, None).unflatten(0, shape)
-            inputs.anchor_v = self.heads.values(flat).unflatten(0, shape)
+            keys, values = self.heads.keys(flat, None), self.heads.values(flat)
+            inputs.anchors = Anchors(keys.unflatten(0, shape), values.unflatten(0, shape))
         output, weights = mesh_attention(inputs)
         weights = None if weights is None else rows.unpack(weights)
         return MeshResult(self.heads.merge(rows.unpack(output)), carry, inputs, weights)
@@ -129,44 +141,53 @@ class MeshAttention(nn.Module):
 
     def _renew(self, carry: Carry | None, x: Tensor, rows: Rows) -> Carry:
         """The carry with what `rows` compute from their states (n, D) in this layer."""
-        new = Carry(self.heads.keys(x, rows.positions), self.heads.values(x))
-        new.routing = self._route(x) if self.routed else None
-        new.forget = None if self.forget is None else self.forget(x)
-        size = rows.grid_positions.numel()
-        for name in ("k", "v", "routing", "forget"):
-            fresh, old = getattr(new, name), getattr(carry, name, None)
-            if fresh is not None:
-                old = fresh.new_zeros(size, *fresh.shape[1:]) if old is None else old
-                setattr(new, name, rows.put(old, fresh))
-            else:
-                setattr(new, name, old)
-        return replace(new, neighbours=getattr(carry, "neighbours", None))
+        new = Carry(
+            self.heads.keys(x, rows.positions),
+            self.heads.values(x),
+            self._route(x) if self.routed else None,
+            None if self.forget is None else self.forget(x),
+        )
+        if carry is None:
+            return new
+        return Carry(
+            rows.put(carry.k, new.k),
+            rows.put(carry.v, new.v),
+            _merged(rows, carry.routing, new.routing),
+            _merged(rows, carry.forget, new.forget),
+            carry.neighbours,
+        )
 
     def _route(self, x: Tensor) -> Tensor:
         return F.normalize(x if self.routing is None else self.routing(x), dim=-1)
 
-    def _connect(self, inputs: MeshInputs, rows: Rows, carry: Carry, cache: Cache) -> None:
-        """Add routing vectors and neighbours: new ones, or those of the layer that built the graph last."""
-        routing = rows.take(carry.routing)
-        routing = routing if self.bilinear is None else routing @ self.bilinear
-        inputs.routing_q, inputs.routing_k = rows.pack(routing), cache.append(carry.routing)
-        inputs.similarity_gain = self.similarity_gain
+    def _neighbours(
+        self, inputs: MeshInputs, similarity: SimilarityBias, rows: Rows, carry: Carry
+    ) -> Tensor | None:
+        """New neighbours, kept in the carry for layers that build none, or those of the last that built."""
         if not self.builds_graph:
-            inputs.neighbours = rows.pack(rows.take(carry.neighbours))
-            return
-        earliest = None if inputs.forget_k is None else earliest_audible(inputs.forget_q, inputs.forget_k)
+            return None if carry.neighbours is None else rows.pack(rows.take(carry.neighbours))
+        forget = inputs.forget
+        earliest = None if forget is None else earliest_audible(forget.q, forget.k)
         spec = replace(self.graph, window=inputs.window)
-        inputs.neighbours = build_graph(inputs.routing_q, inputs.routing_k, inputs.positions, spec, earliest)
-        chosen = rows.unpack(inputs.neighbours)
-        if carry.neighbours is None:
-            carry.neighbours = chosen.new_full((rows.grid_positions.numel(), chosen.shape[-1]), -1)
-        carry.neighbours = rows.put(carry.neighbours, chosen)
+        neighbours = build_graph(similarity.q, similarity.k, inputs.positions, spec, earliest)
+        carry.neighbours = _merged(rows, carry.neighbours, rows.unpack(neighbours), missing=-1)
+        return neighbours
 
-    @staticmethod
-    def _accumulate(forget: Tensor, cache: Cache) -> Tensor:
-        """Cumulative log gates (B, S, H) of all positions so far."""
-        batch, length = cache.positions.shape
-        before, put = cache.carried(forget.new_zeros(batch, forget.shape[-1]))
-        total = before[:, None] + forget.view(batch, length, -1).cumsum(1)
-        put(total[torch.arange(batch, device=forget.device), cache.new - 1])
-        return cache.append(total.flatten(0, 1))
+
+def _merged(rows: Rows, old: Tensor | None, new: Tensor | None, missing: int = 0) -> Tensor | None:
+    """The old grid with the rows' new values; `missing` where a token has computed nothing yet."""
+    if new is None:
+        return old
+    if old is None:
+        old = new.new_full((rows.grid_positions.numel(), *new.shape[1:]), missing)
+    return rows.put(old, new)
+
+
+def _forget_bias(gates: Tensor, positions: Tensor, cache: Cache) -> ForgetBias:
+    """Cumulative log gates at `positions` (B, T) and of all tokens so far, from the new tokens' gates."""
+    batch, length = cache.positions.shape
+    before, put = cache.carried(gates.new_zeros(batch, gates.shape[-1]))
+    total = before[:, None] + gates.view(batch, length, -1).cumsum(1)
+    put(total[torch.arange(batch, device=gates.device), cache.new - 1])
+    keys = cache.append(total.flatten(0, 1))
+    return ForgetBias(keys.gather(1, positions[..., None].expand(-1, -1, keys.shape[-1])), keys)

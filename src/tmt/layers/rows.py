@@ -27,6 +27,11 @@ class Rows:
         """(n,) position of every token in its sequence."""
         return self.take(self.grid_positions.flatten())
 
+    @property
+    def packed_positions(self) -> Tensor:
+        """(B, T') positions as :meth:`pack` orders them; padding repeats the row's last one."""
+        return self.pack(self.positions).cummax(1).values
+
     def take(self, grid: Tensor) -> Tensor:
         """(n, …) rows of a grid."""
         return grid if self.index is None else grid[self.index]

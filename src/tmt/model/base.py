@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tmt.errors import InputError
 from tmt.layers.cache import Cache, State
+from tmt.layers.decay import ForgetGate
 from tmt.layers.norm import RMSNorm
 from tmt.ops.cross_entropy import linear_cross_entropy, token_nll
 
@@ -147,7 +148,7 @@ class LanguageModel(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.normal_(self.embedding.weight, std=0.02)
         for module in self.modules():
-            if module is not self and hasattr(module, "initialise"):
+            if isinstance(module, ForgetGate):
                 module.initialise()
 
     def _check(self, tokens: Tensor, cache: Cache) -> None:

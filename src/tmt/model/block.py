@@ -40,7 +40,7 @@ class TMTBlock(nn.Module):
         self.ffn_norm = RMSNorm(d, eps)
         split = config.dual_stream and config.stream_inputs == "split"
         self.local = LocalMix(d) if split else None
-        self.local_norm = RMSNorm(d, eps) if split else None
+        self.local_norm = RMSNorm(d, eps) if split else nn.Identity()
         hidden = config.ffn_stream_dim
         self.ffn = DualStreamFFN(d, hidden) if config.dual_stream else SwiGLU(d, hidden * 4 // 3)
         self.dropout = nn.Dropout(config.dropout)

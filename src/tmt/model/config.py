@@ -56,7 +56,7 @@ class TMTConfig:
     anneal_steps: int = 0
     """Optimiser steps over which the window shrinks from max_seq_len to local_window."""
 
-    decay: Literal["none", "distance", "data"] = "none"
+    decay: Literal["none", "distance", "data"] = "data"
     """Temporal decay of attention: none, 2σ(−rate·distance) after the softmax (the published form), or a
     forget gate per token and head (Forgetting Transformer)."""
     decay_rate: float = 0.1
@@ -177,32 +177,13 @@ class TMTConfig:
                    exit_objective="entropy", stream_inputs="shared")  # fmt: skip
 
 
+_COMMON = dict(vocab_size=50257, max_seq_len=8192, target_depth=0.75)
+_FOUR_LAYERS = dict(n_layers=4, entry_layers=1)
+
 PRESETS: dict[str, dict] = {
-    "nano": dict(
-        vocab_size=4096,
-        d_model=192,
-        n_heads=6,
-        n_layers=4,
-        ffn_stream_dim=384,
-        entry_layers=1,
-        max_seq_len=8192,
-    ),
-    "small": dict(
-        vocab_size=50257,
-        d_model=256,
-        n_heads=4,
-        n_layers=4,
-        ffn_stream_dim=512,
-        entry_layers=1,
-        max_seq_len=8192,
-    ),
-    "medium": dict(
-        vocab_size=50257, d_model=512, n_heads=8, n_layers=6, ffn_stream_dim=2304, max_seq_len=8192
-    ),
-    "base": dict(
-        vocab_size=50257, d_model=768, n_heads=12, n_layers=12, ffn_stream_dim=1536, max_seq_len=8192
-    ),
-    "large": dict(
-        vocab_size=50257, d_model=1024, n_heads=16, n_layers=24, ffn_stream_dim=2048, max_seq_len=8192
-    ),
+    "nano": _COMMON | _FOUR_LAYERS | dict(vocab_size=4096, d_model=192, n_heads=6, ffn_stream_dim=384),
+    "small": _COMMON | _FOUR_LAYERS | dict(d_model=256, n_heads=4, ffn_stream_dim=512),
+    "medium": _COMMON | dict(d_model=512, n_heads=8, n_layers=6, ffn_stream_dim=2304),
+    "base": _COMMON | dict(d_model=768, n_heads=12, n_layers=12, ffn_stream_dim=1536),
+    "large": _COMMON | dict(d_model=1024, n_heads=16, n_layers=24, ffn_stream_dim=2048),
 }

@@ -1,7 +1,8 @@
 """The TemporalMesh Transformer, from tokens to logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -42,23 +43,16 @@ class TMTModel(LanguageModel):
 
     def __init__(self, config: TMTConfig):
         super().__init__(config)
-        self.blocks = nn.ModuleList(TMTBlock(config, layer) for layer in range(config.n_layers))
+        layers = (TMTBlock(config, layer) for layer in range(config.n_layers))
+        self.blocks = cast("Sequence[TMTBlock]", nn.ModuleList(layers))
         m = config.memory_anchors
         self.memory = MemoryAnchors(m, config.d_model, config.memory_momentum) if m else None
         self.landing = config.n_layers - config.landing_layers
         gated = range(config.entry_layers - 1, self.landing - 1) if config.exits else ()
-        self.gates = nn.ModuleDict(
-            {
-                str(layer): ExitGate(
-                    config.d_model,
-                    config.layer_norm_eps,
-                    config.exit_objective,
-                    config.exit_gate,
-                    None if config.target_depth is not None else config.exit_threshold,
-                )
-                for layer in gated
-            }
-        )
+        threshold = None if config.target_depth is not None else config.exit_threshold
+        settings = (config.layer_norm_eps, config.exit_objective, config.exit_gate, threshold)
+        gates = {str(layer): ExitGate(config.d_model, *settings) for layer in gated}
+        self.gates = cast("Mapping[str, ExitGate]", nn.ModuleDict(gates))
         self.keep = dict(zip(self.gates, config.keep_shares, strict=True)) if config.keep_shares else {}
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.initialise()
@@ -69,7 +63,8 @@ class TMTModel(LanguageModel):
         x, carry, gain = self.embed(tokens), None, None
         rows = everyone = Rows(cache.positions)
         anchors, update_memory = self._open_memory(cache)
-        banks, extra_window = (0, 0) if anchors is None else anchors.shape[:2], self._extra_window()
+        banks = (0, 0) if anchors is None else (anchors.shape[0], anchors.shape[1])
+        extra_window = self._extra_window()
         for layer, block in enumerate(self.blocks):
             if layer == self.landing:
                 rows, gain = everyone, None
@@ -105,22 +100,23 @@ class TMTModel(LanguageModel):
         self, cache: Cache
     ) -> tuple[Tensor | None, Callable[[list[LayerTrace], TMTOutput], None]]:
         """(1 or B, M, D) anchors to read, and what to do for a streaming bank once the layers have run."""
-        if self.memory is None:
+        memory = self.memory
+        if memory is None:
             return None, lambda traces, output: None
-        count, total = self.memory.count[None], self.memory.total[None]
+        count, total = memory.count[None], memory.total[None]
         if not (self.config.stream_memory and cache.keep and not self.training):
-            return self.memory.read(count, total), lambda traces, output: None
+            return memory.read(count, total), lambda traces, output: None
         batch = len(cache.past)
         count, put_count = cache.carried(count.expand(batch, -1).clone())
         total, put_total = cache.carried(total.expand(batch, -1, -1).clone())
 
         def update(traces: list[LayerTrace], output: TMTOutput) -> None:
             new = self._memory_use(traces, cache, output, per_row=True)
-            new_count, new_total = self.memory.blend(count, total, *new)
+            new_count, new_total = memory.blend(count, total, *new)
             put_count(new_count)
             put_total(new_total)
 
-        return self.memory.read(count, total), update
+        return memory.read(count, total), update
 
     def _memory_use(
         self, traces: list[LayerTrace], cache: Cache, output: TMTOutput, per_row: bool = False
@@ -129,12 +125,14 @@ class TMTModel(LanguageModel):
         collected = []
         for trace in traces:
             rows, weights, states = trace.rows, trace.mesh.anchor_weights, trace.states
+            if weights is None:
+                continue
             if per_row:
                 real = rows.positions < rows.take(
                     (cache.past + cache.new)[:, None].expand_as(cache.positions).flatten()
                 )
                 weights, states = rows.pack(weights * real[:, None]), rows.pack(states)
-            collected.append(self.memory.collect(weights, states))
+            collected.append(MemoryAnchors.collect(weights, states))
             output.flops += 2 * weights.numel() * self.config.d_model
         counts, totals = zip(*collected, strict=True)
         return torch.stack(counts).sum(0), torch.stack(totals).sum(0)
@@ -161,8 +159,8 @@ class TMTModel(LanguageModel):
             return binary_entropy(torch.cat([d.confidence for d in decisions]))
         if self.config.exit_objective == "learned":
             fixed = self.config.n_layers - len(decisions)
-            depth = (fixed + sum(d.soft_stay.sum() for d in decisions) / tokens) / self.config.n_layers
-            return depth_penalty(depth, self.config.target_depth)
+            soft = torch.cat([d.soft_stay for d in decisions if d.soft_stay is not None]).sum() / tokens
+            return depth_penalty((fixed + soft) / self.config.n_layers, self.config.target_depth)
         return None
 
     @torch.no_grad()
@@ -209,7 +207,8 @@ class TMTModel(LanguageModel):
             output.exit_masks.append(left.view_as(tokens))
             output.confidences.append(confidence.view_as(tokens))
         output.traces = traces
-        output.graph_edges = edge_list(traces[-1])
+        mesh = [layer for layer in range(len(traces)) if layer not in self.config.dense_layers]
+        output.graph_edges = edge_list(traces[mesh[-1] if mesh else -1])
         if self.memory is not None:
             output.memory_state = self.memory.anchors()
         positions, channel_decay = traces[-1].rows.grid_positions, self.blocks[-1].channel_decay

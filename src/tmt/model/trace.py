@@ -45,13 +45,13 @@ def edge_list(trace: LayerTrace) -> tuple[Tensor, Tensor]:
     index = torch.stack(
         [receiver[:, None].expand_as(past)[here], (receiver[:, None] - rows.positions[:, None] + past)[here]]
     )
-    if inputs.routing_q is None:
+    if inputs.similarity is None:
         states = F.normalize(
             rows.put(trace.states.new_zeros(len(everything), trace.states.shape[1]), trace.states), dim=-1
         )
         return index, (states[index[0]] * states[index[1]]).sum(-1)
-    query = rows.unpack(inputs.routing_q)
+    query = rows.unpack(inputs.similarity.q)
     row = torch.arange(len(rows.grid_positions), device=index.device).repeat_interleave(length)
-    keys = inputs.routing_k[rows.take(row)[:, None].expand_as(past)[here], past[here]]
+    keys = inputs.similarity.k[rows.take(row)[:, None].expand_as(past)[here], past[here]]
     slot = torch.arange(rows.count, device=index.device)[:, None].expand_as(past)[here]
     return index, (query[slot] * keys).sum(-1)

@@ -1,7 +1,8 @@
 """The baseline every claim is made against: a dense transformer with RoPE, QK-norm, RMSNorm and SwiGLU."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +102,7 @@ class Transformer(LanguageModel):
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = cast("Sequence[Block]", nn.ModuleList(Block(config) for _ in range(config.n_layers)))
         self.initialise()
 
     def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -78,15 +78,18 @@ class Trainer:
     def share(self) -> float:
         """Part of the budget that is used."""
         train = self.config.train
-        return self.step / train.steps if train.steps else self.elapsed / (60 * train.minutes)
+        return self.step / train.steps if train.steps else self.elapsed / (60 * (train.minutes or 0))
 
     @property
     def evaluated_model(self) -> LanguageModel:
         """The model whose weights are scored and kept: the moving average, where there is one."""
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else cast("LanguageModel", self.average.module)
 
-    def run(self, progress: Progress, log: MetricsLog) -> bool:
-        """Train to the end of the budget; returns False when interrupted (the state is saved)."""
+    def run(self, progress: Progress, log: MetricsLog | None) -> bool:
+        """Train to the end of the budget; returns False when interrupted (the state is saved).
+
+        Only the rank that is given a `log` evaluates.
+        """
         saved, tokens = time.monotonic(), self._tokens_per_step()
         with Interrupt() as interrupt:
             while self.share < 1:
@@ -95,7 +98,7 @@ class Trainer:
                 seconds = self.ranks.share(time.monotonic() - started)
                 self.elapsed += seconds
                 progress.update(self.share, self.step, result.loss, tokens / seconds, result.depth)
-                if self.step % self.config.train.log_every == 0:
+                if log is not None and self.step % self.config.train.log_every == 0:
                     log.write(self.step, **self._figures(result, tokens, seconds))
                 if self.share + ROUNDING >= min(1.0, self.next_eval):
                     self._evaluate(progress, log)
@@ -168,10 +171,10 @@ class Trainer:
             **result.figures,
         }
 
-    def _evaluate(self, progress: Progress, log: MetricsLog) -> None:
+    def _evaluate(self, progress: Progress, log: MetricsLog | None) -> None:
         every = self.config.train.eval_every
         self.next_eval = (math.floor(self.share / every + ROUNDING) + 1) * every
-        if self.ranks.first:
+        if log is not None:
             nats = self.validate(self.evaluated_model.eval())
             log.write(self.step, valid_nats=nats)
             progress.say(f"step {self.step}: {nats:.4f} nats/token on validation")

@@ -7,6 +7,7 @@ N × V outlives its block. The reference is `torch.nn.functional.cross_entropy(F
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from tmt.ops.precision import at_least_float32
 
@@ -68,7 +69,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total / count
 
     @staticmethod
-    def backward(ctx, grad_output):
+    @once_differentiable
+    def backward(ctx, grad_output):  # pyrefly: ignore[bad-override]
         grad_x, grad_weight = ctx.saved_tensors
         return grad_x * grad_output.to(grad_x.dtype), grad_weight * grad_output, None, None, None
 

@@ -9,12 +9,15 @@ from torch import Tensor
 from tmt.errors import unknown
 from tmt.ops.mesh import blocked, graph, reference
 from tmt.ops.mesh.flops import attention_flops, graph_flops
-from tmt.ops.mesh.types import GraphKind, GraphSpec, MeshInputs
+from tmt.ops.mesh.types import Anchors, ForgetBias, GraphKind, GraphSpec, MeshInputs, SimilarityBias
 
 __all__ = [
+    "Anchors",
+    "ForgetBias",
     "GraphKind",
     "GraphSpec",
     "MeshInputs",
+    "SimilarityBias",
     "attention_flops",
     "build_graph",
     "graph_flops",
@@ -70,6 +73,6 @@ def mesh_attention(inputs: MeshInputs, impl: str = "blocked") -> tuple[Tensor, T
         return blocked.mesh_attention(inputs)
     if impl == "reference":
         output, weights = reference.mesh_attention(inputs)
-        anchors = inputs.anchor_count
-        return output, weights[..., -anchors:].detach().mean(2) if anchors else None
+        anchors = None if inputs.anchors is None else weights[..., -inputs.anchors.count :]
+        return output, None if anchors is None else anchors.detach().mean(2)
     raise unknown("mesh attention implementation", impl, ("blocked", "reference"))

@@ -29,38 +29,36 @@ def mesh_attention(inputs: MeshInputs) -> tuple[Tensor, Tensor | None]:
         outputs.append(output)
         usage.append(weights)
     if not outputs:
-        return inputs.q, None if inputs.anchor_k is None else inputs.q.new_zeros(
-            *inputs.q.shape[:2], inputs.anchor_count
-        )
-    return torch.cat(outputs, 1), None if inputs.anchor_k is None else torch.cat(usage, 1)
+        return inputs.q, inputs.q.new_zeros(
+            *inputs.q.shape[:2], inputs.anchors.count
+        ) if inputs.anchors else None
+    return torch.cat(outputs, 1), torch.cat(usage, 1) if inputs.anchors else None
 
 
 def _attend(inputs: MeshInputs, rows: slice, reach: int) -> tuple[Tensor, Tensor | None]:
-    q = inputs.q[:, rows].transpose(1, 2)
+    """The queries of some columns against the first `reach` keys; every product is heads first."""
+    q = inputs.q[:, rows].transpose(1, 2) * inputs.q.shape[-1] ** -0.5
     k, v = (x[:, :reach].transpose(1, 2) for x in (inputs.k, inputs.v))
-    scale = q.shape[-1] ** -0.5
-    logits = (q * scale) @ k.transpose(-1, -2)
-    if inputs.routing_q is not None:
-        similarity = inputs.routing_q[:, rows] @ inputs.routing_k[:, :reach].transpose(1, 2)
-        logits = logits + inputs.similarity_gain[:, None, None] * similarity[:, None]
-    if inputs.forget_q is not None:
-        forget_q, forget_k = (
-            x.transpose(1, 2) for x in (inputs.forget_q[:, rows], inputs.forget_k[:, :reach])
-        )
-        logits = logits + forget_q[..., :, None] - forget_k[..., None, :]
     distance = inputs.positions[:, rows, None] - torch.arange(reach, device=q.device)
+    logits = q @ k.transpose(-1, -2)
+    if inputs.similarity is not None:
+        similarity = inputs.similarity.q[:, rows] @ inputs.similarity.k[:, :reach].transpose(1, 2)
+        logits = logits + inputs.similarity.gain[:, None, None] * similarity[:, None]
+    if inputs.forget is not None:
+        heard, said = inputs.forget.q[:, rows].transpose(1, 2), inputs.forget.k[:, :reach].transpose(1, 2)
+        logits = logits + heard[..., :, None] - said[..., None, :]
     logits = logits.masked_fill(~_kept(inputs, rows, distance)[:, None], -torch.inf)
-    if inputs.anchor_k is not None:
-        logits = torch.cat([logits, (q * scale) @ inputs.anchor_k.permute(0, 2, 3, 1)], -1)
+    if inputs.anchors is not None:
+        logits = torch.cat([logits, q @ inputs.anchors.k.permute(0, 2, 3, 1)], -1)
     weights = at_least_float32(logits).softmax(-1).to(v.dtype)
-    near, far = weights[..., :reach], weights[..., reach:]
+    past, memory = weights[..., :reach], weights[..., reach:]
     if inputs.decay_rate is not None:
-        near = near * (2 * torch.sigmoid(-inputs.decay_rate[:, None, None] * distance[:, None])).to(v.dtype)
-    output = near @ v
-    if inputs.anchor_v is None:
+        past = past * (2 * torch.sigmoid(-inputs.decay_rate[:, None, None] * distance[:, None])).to(v.dtype)
+    output = past @ v
+    if inputs.anchors is None:
         return output.transpose(1, 2), None
-    output = output + far @ inputs.anchor_v.transpose(1, 2)
-    return output.transpose(1, 2), at_least_float32(far.detach()).mean(1)
+    output = output + memory @ inputs.anchors.v.transpose(1, 2)
+    return output.transpose(1, 2), at_least_float32(memory.detach()).mean(1)
 
 
 def _kept(inputs: MeshInputs, rows: slice, distance: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ def mesh_attention(inputs: MeshInputs) -> tuple[Tensor, Tensor]:
         output of shape (B, T, H, E), and the weights (B, T, H, S + M) that made it (anchors last).
     """
     batch, queries, heads = inputs.q.shape[:3]
-    keys, anchors = inputs.k.shape[1], inputs.anchor_count
-    weights = inputs.q.new_zeros(batch, queries, heads, keys + anchors)
+    keys, anchors = inputs.k.shape[1], inputs.anchors
+    weights = inputs.q.new_zeros(batch, queries, heads, keys + (anchors.count if anchors else 0))
     for b in range(batch):
         for t in range(queries):
             kept = kept_keys(inputs, b, t)
@@ -31,8 +31,8 @@ def mesh_attention(inputs: MeshInputs) -> tuple[Tensor, Tensor]:
                 weights[b, t, h, kept] = probability[: len(kept)] * _decay(inputs, b, t, h, kept)
                 weights[b, t, h, keys:] = probability[len(kept) :]
     output = torch.einsum("bths,bshe->bthe", weights[..., :keys], inputs.v)
-    if inputs.anchor_v is not None:
-        anchor_v = inputs.anchor_v.expand(batch, -1, -1, -1)
+    if anchors is not None:
+        anchor_v = anchors.v.expand(batch, -1, -1, -1)
         output = output + torch.einsum("bthm,bmhe->bthe", weights[..., keys:], anchor_v)
     return output, weights
 
@@ -46,15 +46,16 @@ def kept_keys(inputs: MeshInputs, b: int, t: int) -> list[int]:
 
 
 def _softmax_over_kept(inputs: MeshInputs, b: int, t: int, h: int, kept: list[int]) -> Tensor:
-    query = inputs.q[b, t, h]
-    logits = inputs.k[b, kept, h] @ query * query.shape[0] ** -0.5
-    if inputs.routing_q is not None:
-        logits = logits + inputs.similarity_gain[h] * (inputs.routing_k[b, kept] @ inputs.routing_q[b, t])
-    if inputs.forget_q is not None:
-        logits = logits + inputs.forget_q[b, t, h] - inputs.forget_k[b, kept, h]
-    if inputs.anchor_k is not None:
-        anchor_k = inputs.anchor_k.expand(inputs.q.shape[0], -1, -1, -1)
-        logits = torch.cat([logits, anchor_k[b, :, h] @ query * query.shape[0] ** -0.5])
+    query = inputs.q[b, t, h] * inputs.q.shape[-1] ** -0.5
+    logits = inputs.k[b, kept, h] @ query
+    if inputs.similarity is not None:
+        similar = inputs.similarity.k[b, kept] @ inputs.similarity.q[b, t]
+        logits = logits + inputs.similarity.gain[h] * similar
+    if inputs.forget is not None:
+        logits = logits + inputs.forget.q[b, t, h] - inputs.forget.k[b, kept, h]
+    if inputs.anchors is not None:
+        anchor_k = inputs.anchors.k.expand(inputs.q.shape[0], -1, -1, -1)
+        logits = torch.cat([logits, anchor_k[b, :, h] @ query])
     return logits.softmax(-1)
 
 

@@ -44,6 +44,43 @@ class GraphSpec:
 
 
 @dataclass
+class SimilarityBias:
+    """The bias β_h · (q_i · k_j): how much head h prefers tokens that route alike."""
+
+    q: Tensor
+    """(B, T, R) routing vectors of the queries."""
+    k: Tensor
+    """(B, S, R) routing vectors of the keys."""
+    gain: Tensor
+    """(H,) β."""
+
+
+@dataclass
+class ForgetBias:
+    """The bias q_ih − k_jh: what the forget gates let through from key j to query i."""
+
+    q: Tensor
+    """(B, T, H) cumulative log gate at the queries."""
+    k: Tensor
+    """(B, S, H) cumulative log gate at the keys."""
+
+
+@dataclass
+class Anchors:
+    """Memory anchors: seen by every query, without position, decay or bias."""
+
+    k: Tensor
+    """(1 or B, M, H, E) keys."""
+    v: Tensor
+    """(1 or B, M, H, E) values."""
+
+    @property
+    def count(self) -> int:
+        """M, the number of anchors."""
+        return self.k.shape[1]
+
+
+@dataclass
 class MeshInputs:
     """Everything mesh attention reads. Optional parts are switched off by None.
 
@@ -62,24 +99,8 @@ class MeshInputs:
     """Most recent tokens that are always seen, the query itself included (at least 1)."""
     neighbours: Tensor | None = None
     """(B, T, K) int64 key positions."""
-    routing_q: Tensor | None = None
-    """(B, T, R) routing vectors of the queries; with `routing_k`, `similarity_gain` the cosine bias."""
-    routing_k: Tensor | None = None
-    """(B, S, R)."""
-    similarity_gain: Tensor | None = None
-    """(H,) β of the bias β·(routing_q · routing_k)."""
+    similarity: SimilarityBias | None = None
+    forget: ForgetBias | None = None
     decay_rate: Tensor | None = None
     """(H,) ≥ 0: weights are multiplied by 2σ(−rate·distance) after the softmax, not renormalised."""
-    forget_q: Tensor | None = None
-    """(B, T, H) cumulative log forget gate at the queries; the bias is forget_q − forget_k."""
-    forget_k: Tensor | None = None
-    """(B, S, H)."""
-    anchor_k: Tensor | None = None
-    """(1 or B, M, H, E) keys of the memory anchors: seen by all, no position, no decay, no bias."""
-    anchor_v: Tensor | None = None
-    """(1 or B, M, H, E)."""
-
-    @property
-    def anchor_count(self) -> int:
-        """M, the number of anchors."""
-        return 0 if self.anchor_k is None else self.anchor_k.shape[1]
+    anchors: Anchors | None = None

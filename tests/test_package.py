@@ -1,0 +1,66 @@
+"""The package as a whole: light to import, complete, in small files, under the published names."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tmt
+
+SOURCE = Path(tmt.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+MODULES = [
+    ".".join(("tmt", *file.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+    for file in FILES
+    if file.name != "__main__.py"
+]
+HEAVY = {
+    "transformers", "datasets", "pyarrow", "sentencepiece", "matplotlib", "gradio", "pandas", "tensorboard",
+    "lm_eval",
+}  # fmt: skip
+
+
+def python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_command_line_imports_nothing_heavy():
+    loaded = python("import sys, tmt.cli; print(*{name.split('.')[0] for name in sys.modules})").split()
+    assert "torch" in loaded
+    assert HEAVY & set(loaded) == set()
+
+
+def test_the_package_itself_does_not_even_import_torch():
+    assert python("import sys, tmt; print('torch' in sys.modules)") == "False\n"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_can_be_imported_and_says_what_it_is(module: str):
+    assert importlib.import_module(module).__doc__
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_files_are_short(file: Path):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_types_are_shipped():
+    assert (SOURCE / "py.typed").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("tmt.model.config", ["TMTConfig"]),
+        ("tmt.model.model", ["TMTModel", "TMTOutput"]),
+        ("tmt.training.loss", ["compute_loss"]),
+        ("tmt.training.scheduler", ["cosine_warmup_scheduler"]),
+    ],
+)
+def test_published_import_paths(module: str, names: list[str]):
+    for name in names:
+        published = getattr(importlib.import_module(module), name)
+        assert published.__name__ == name
+        assert published.__doc__
