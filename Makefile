@@ -3,37 +3,39 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/nano
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := pyproject.toml constraints.txt $(shell find src -name '*.py')
 
 .PHONY: install train test lint types check clean
 
-install: $(VENV)/.installed
+install: $(VENV)/.dev
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt ".[dev]"
-	touch $@
+# The package is installed, not linked: what is trained and tested is what a user gets.
+$(VENV)/.core: $(SOURCES)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(PIP) .
+	@touch $@
 
-# The package is installed, not linked: what is tested is what a user gets.
-$(VENV)/.package: $(VENV)/.installed $(shell find src -name '*.py')
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
-	touch $@
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) ".[dev]"
+	@touch $@
 
-train: $(VENV)/.package
+train: $(VENV)/.core
 	@if [ -e $(RUN)/config.yaml ]; then $(BIN)/tmt train --out $(RUN) --resume; \
 	else $(BIN)/tmt train --config recipes/nano.yaml --out $(RUN); fi
 
-test: $(VENV)/.package
+test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
-lint: $(VENV)/.package
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
 
-types: $(VENV)/.package
-	$(BIN)/pyrefly check
+types: $(VENV)/.dev
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
 check: lint types test
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -21,6 +21,8 @@ NO_EXITS = ["model.exit_objective=none"]
 
 RUNS: dict[str, tuple[str, list[str]]] = {
     "transformer": ("transformer", []),
+    "transformer, lr 0.04": ("transformer", ["optim.lr=0.04"]),
+    "transformer, AdamW": ("transformer", ["optim.optimizer=adamw", "optim.lr=0.003"]),
     "tmt": ("tmt", NO_EXITS),
     "graph: window only": ("tmt", [*NO_EXITS, "model.graph=none"]),
     "graph: dense": ("tmt", [*NO_EXITS, "model.graph=dense"]),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,8 @@ from tiny_runs import Result, text_of
 from tmt.errors import InputError
 from tmt.model import build_model
 from tmt.model.config import TMTConfig
+from tmt.tokens import TokenLoader, TokenStream
+from tmt.tokens.shards import write_shard
 
 pytest_plugins = ["command_line"]
 
@@ -138,3 +141,31 @@ def test_token_ids_outside_the_vocabulary(bad: int):
     config = TMTConfig(vocab_size=40, d_model=16, n_heads=2, n_layers=2, ffn_stream_dim=16)
     with pytest.raises(InputError, match=f"token id {bad} is outside the vocabulary of 40"):
         build_model("tmt", config)(torch.tensor([[1, bad, 2]]))
+
+
+DAMAGED_SHARDS = {
+    "magic": (lambda content: b"\0" + content[1:], "is not a token file"),
+    "version": (lambda content: content[:4] + b"\x07" + content[5:], "has version 7"),
+    "size": (lambda content: content[:-2], "bytes where its header promises"),
+    "checksum": (lambda content: content[:1030] + b"\xff" + content[1031:], "wrong checksum"),
+    "header": (lambda content: content[:100], "is not a token file"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_SHARDS)
+def test_damaged_token_files_are_named(damage: str, tmp_path: Path):
+    spoil, reason = DAMAGED_SHARDS[damage]
+    file = tmp_path / "tokens.bin"
+    write_shard(file, np.arange(300, dtype=np.uint16), [0, 100])
+    assert len(TokenStream.open(file)) == 300
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(InputError, match=reason) as error:
+        TokenStream.open(file)
+    assert str(file) in str(error.value)
+
+
+def test_a_stream_shorter_than_one_sequence(tmp_path: Path):
+    write_shard(tmp_path / "tokens.bin", np.arange(32, dtype=np.uint16))
+    stream = TokenStream.open(tmp_path / "tokens.bin")
+    with pytest.raises(InputError, match="32 tokens, but seq_len 32 needs at least 33; give more text"):
+        TokenLoader(stream, batch_size=1, seq_len=32, seed=0)

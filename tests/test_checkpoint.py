@@ -68,7 +68,7 @@ DAMAGES = {
     ),
     "no format": (rewrite(CONFIG, "format:", "form:"), "config.yaml is damaged"),
     "no field": (rewrite(CONFIG, "preset:", "pre:"), "config.yaml is damaged"),
-    "bad field": (rewrite(CONFIG, "d_model:", "d_modal:"), "unknown model field 'd_modal'; did you mean d_model"),
+    "bad field": (rewrite(CONFIG, "d_model:", "d_modal:"), "unknown model field 'd_modal'; did you mean d_m"),
     "bad value": (rewrite(CONFIG, "d_model: 32", "d_model: wide"), "d_model='wide' is not of type int"),
     "bad arch": (rewrite(CONFIG, "arch: tmt", "arch: tnt"), "unknown architecture 'tnt'; did you mean tmt"),
     "cut yaml": (rewrite(CONFIG, "model:", "model: ["), "config.yaml is damaged"),
@@ -156,11 +156,12 @@ def test_a_full_disk_leaves_the_last_save(
     kept = [trained / WEIGHTS, Trainer.state_path(trained)]
     before = [path.read_bytes() for path in kept]
     monkeypatch.setattr(module, "save_file", writes_half_and_fails(error))
+    saves = {
+        checkpoint: lambda: save_weights(load_run(trained).model, trained),
+        training_state: lambda: training_state.save_state(kept[1], {"step": 5}),
+    }
     with pytest.raises(InputError, match="No space left on device; what was saved before is unharmed"):
-        if module is checkpoint:
-            save_weights(load_run(trained).model, trained)
-        else:
-            training_state.save_state(kept[1], {"step": 5})
+        saves[module]()
     assert [path.read_bytes() for path in kept] == before
     assert list(trained.rglob(".*")) == []
 

@@ -76,7 +76,7 @@ def test_the_last_override_wins_in_its_own_section():
 
 @pytest.mark.parametrize("assignment", ["graph_k=3", "model.=3", "model.graph_k", "=3", ""])
 def test_malformed_overrides(assignment: str):
-    with pytest.raises(InputError, match="section.field=value"):
+    with pytest.raises(InputError, match=r"section\.field=value"):
         parse_overrides([assignment])
 
 

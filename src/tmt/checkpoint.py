@@ -93,7 +93,9 @@ def load_weights(model: LanguageModel, folder: Path) -> None:
 
 
 def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
-    """Make the folder, call `write` with a temporary path, move the result into place; on failure the old stays.
+    """Have `write` fill a temporary file, then move it into place; a failure leaves the old one.
+
+    The folder is made where only its parent exists.
 
     Raises:
         InputError: the file cannot be written (a full disk, no permission).
