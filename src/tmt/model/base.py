@@ -11,6 +11,7 @@ from tmt.errors import InputError
 from tmt.layers.cache import Cache, State
 from tmt.layers.decay import ForgetGate
 from tmt.layers.norm import RMSNorm
+from tmt.model.common_config import ModelConfig
 from tmt.ops.cross_entropy import linear_cross_entropy, token_nll
 
 IGNORE = -100
@@ -52,7 +53,10 @@ class Hidden:
 class LanguageModel(nn.Module):
     """Tokens (B, T) in, next-token logits (B, T, V) out. Subclasses implement :meth:`trunk`."""
 
-    def __init__(self, config: Any):
+    config: Any
+    """The architecture's own :class:`ModelConfig`."""
+
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)

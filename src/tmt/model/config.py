@@ -1,34 +1,30 @@
 """Configuration of the TemporalMesh Transformer: every switch, its default, and the named sizes."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
-from tmt.errors import unknown
 from tmt.layers.exit_gate import GateKind, keep_shares
-from tmt.model.checks import require, require_choices, require_heads, require_positive
+from tmt.model.checks import require, require_positive
+from tmt.model.common_config import ModelConfig
 from tmt.ops.mesh import GraphKind, GraphSpec
+
+_COMMON = dict(vocab_size=50257, max_seq_len=8192, target_depth=0.75)
+_FOUR_LAYERS = dict(n_layers=4, entry_layers=1)
+
+_PRESETS = {
+    "nano": _COMMON | _FOUR_LAYERS | dict(vocab_size=4096, d_model=192, n_heads=6, ffn_stream_dim=384),
+    "small": _COMMON | _FOUR_LAYERS | dict(d_model=256, n_heads=4, ffn_stream_dim=512),
+    "medium": _COMMON | dict(d_model=512, n_heads=8, n_layers=6, ffn_stream_dim=2304),
+    "base": _COMMON | dict(d_model=768, n_heads=12, n_layers=12, ffn_stream_dim=1536),
+    "large": _COMMON | dict(d_model=1024, n_heads=16, n_layers=24, ffn_stream_dim=2048),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TMTConfig:
+class TMTConfig(ModelConfig):
     """Sizes and switches of a :class:`tmt.model.model.TMTModel`. Raises ValueError naming a bad field."""
 
-    vocab_size: int = 32000
-    """Tokens in the vocabulary."""
-    max_seq_len: int = 1024
-    """Longest sequence, decoding included. No parameter depends on it."""
-    d_model: int = 512
-    """Width of the residual stream."""
-    n_heads: int = 8
-    """Attention heads; d_model / n_heads must be even."""
-    n_layers: int = 12
-    """Blocks."""
-    dropout: float = 0.1
-    """Dropout on embeddings and residual updates while training."""
-    layer_norm_eps: float = 1e-5
-    """Epsilon of every RMS norm."""
-    tie_embeddings: bool = True
-    """One matrix for input embedding and output head."""
+    PRESETS: ClassVar[dict[str, dict]] = _PRESETS
 
     graph: GraphKind = "knn"
     """Who the neighbours are: the most similar past tokens, or a control: random past tokens, the most
@@ -98,18 +94,15 @@ class TMTConfig:
 
     def __post_init__(self):
         """Validate every field."""
-        require_positive(self, "vocab_size", "max_seq_len", "d_model", "n_layers", "ffn_stream_dim")
-        require_positive(self, "graph_block", "rebuild_every", "decay_horizon", "local_window", "decay_rate")
-        require_positive(self, "layer_norm_eps")
-        require_heads(self)
-        require_choices(self)
+        super().__post_init__()
+        require_positive(self, "ffn_stream_dim", "local_window", "graph_block", "rebuild_every")
+        require_positive(self, "decay_horizon", "decay_rate")
         for name in ("graph_k", "k_global", "memory_anchors", "anneal_steps", "routing_dim", "exact_until"):
             require(getattr(self, name) >= 0, self, name, "must not be negative")
         for name in ("graph_k", "local_window"):
             require(
                 getattr(self, name) <= self.max_seq_len, self, name, f"exceeds max_seq_len={self.max_seq_len}"
             )
-        require(0 <= self.dropout < 1, self, "dropout", "must be in [0, 1)")
         require(0 < self.exit_threshold <= 1, self, "exit_threshold", "must be in (0, 1]")
         require(0 <= self.memory_momentum < 1, self, "memory_momentum", "must be in [0, 1)")
         bad_layers = [i for i in self.dense_layers if not 0 <= i < self.n_layers]
@@ -164,26 +157,7 @@ class TMTConfig:
         )
 
     @classmethod
-    def preset(cls, name: str, **overrides) -> Self:
-        """A named size: nano, small (16 M parameters), medium (60 M), base (120 M), large (350 M)."""
-        if name not in PRESETS:
-            raise unknown("preset", name, PRESETS)
-        return cls(**{**PRESETS[name], **overrides})
-
-    @classmethod
     def paper(cls) -> Self:
         """The values printed for TMT-Base; they make 61 M parameters, not the printed 120 M."""
         return cls(vocab_size=50257, routing_dim=0, local_window=1, successors=False, decay="distance",
                    exit_objective="entropy", stream_inputs="shared")  # fmt: skip
-
-
-_COMMON = dict(vocab_size=50257, max_seq_len=8192, target_depth=0.75)
-_FOUR_LAYERS = dict(n_layers=4, entry_layers=1)
-
-PRESETS: dict[str, dict] = {
-    "nano": _COMMON | _FOUR_LAYERS | dict(vocab_size=4096, d_model=192, n_heads=6, ffn_stream_dim=384),
-    "small": _COMMON | _FOUR_LAYERS | dict(d_model=256, n_heads=4, ffn_stream_dim=512),
-    "medium": _COMMON | dict(d_model=512, n_heads=8, n_layers=6, ffn_stream_dim=2304),
-    "base": _COMMON | dict(d_model=768, n_heads=12, n_layers=12, ffn_stream_dim=1536),
-    "large": _COMMON | dict(d_model=1024, n_heads=16, n_layers=24, ffn_stream_dim=2048),
-}

@@ -1,14 +1,15 @@
-"""The architectures by name: configuration, model and presets of each."""
+"""The architectures by name: configuration and model of each."""
 
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from tmt.errors import unknown
-from tmt.model import config as tmt_config
-from tmt.model import transformer
 from tmt.model.base import LanguageModel
+from tmt.model.common_config import ModelConfig
+from tmt.model.config import TMTConfig
 from tmt.model.model import TMTModel
+from tmt.model.transformer import Transformer, TransformerConfig
 
 
 @dataclass(frozen=True)
@@ -16,26 +17,21 @@ class Architecture:
     """One entry of the registry."""
 
     name: str
-    config: type
+    config: type[ModelConfig]
     model: type[LanguageModel]
-    presets: dict[str, dict]
 
-    def configure(self, preset: str | None, overrides: dict[str, Any]):
-        """A preset (or the class defaults) with overrides; InputError names a bad field."""
+    def configure(self, preset: str, overrides: dict[str, Any]) -> ModelConfig:
+        """A preset with overrides; InputError names a bad field."""
         fields = {f.name for f in dataclasses.fields(self.config)}
         for name in overrides:
             if name not in fields:
                 raise unknown(f"{self.name} model field", name, fields)
-        if preset is None:
-            return self.config(**overrides)
         return self.config.preset(preset, **overrides)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "tmt": Architecture("tmt", tmt_config.TMTConfig, TMTModel, tmt_config.PRESETS),
-    "transformer": Architecture(
-        "transformer", transformer.TransformerConfig, transformer.Transformer, transformer.PRESETS
-    ),
+    "tmt": Architecture("tmt", TMTConfig, TMTModel),
+    "transformer": Architecture("transformer", TransformerConfig, Transformer),
 }
 
 

@@ -2,66 +2,41 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from tmt.errors import unknown
 from tmt.layers.attention import HeadProjections, dense_attention_flops, dense_causal_attention
 from tmt.layers.cache import Cache
 from tmt.layers.feed_forward import SwiGLU
 from tmt.layers.norm import RMSNorm
 from tmt.model.base import Hidden, LanguageModel, ModelOutput
-from tmt.model.checks import require, require_heads, require_positive
+from tmt.model.checks import require_positive
+from tmt.model.common_config import ModelConfig
+
+_COMMON = dict(vocab_size=50257, max_seq_len=8192)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerConfig:
+class TransformerConfig(ModelConfig):
     """Sizes of a :class:`Transformer`. Raises ValueError naming a bad field."""
 
-    vocab_size: int = 32000
-    """Tokens in the vocabulary."""
-    max_seq_len: int = 1024
-    """Longest sequence, decoding included. No parameter depends on it."""
-    d_model: int = 512
-    """Width of the residual stream."""
-    n_heads: int = 8
-    """Attention heads; d_model / n_heads must be even."""
-    n_layers: int = 12
-    """Blocks."""
+    PRESETS: ClassVar[dict[str, dict]] = {
+        "nano": _COMMON | dict(vocab_size=4096, d_model=192, n_heads=6, n_layers=4, ffn_dim=528),
+        "small": _COMMON | dict(d_model=256, n_heads=4, n_layers=4, ffn_dim=704),
+        "medium": _COMMON | dict(d_model=512, n_heads=8, n_layers=6, ffn_dim=3088),
+        "base": _COMMON | dict(d_model=768, n_heads=12, n_layers=12, ffn_dim=2064),
+        "large": _COMMON | dict(d_model=1024, n_heads=16, n_layers=24, ffn_dim=2752),
+    }
+
     ffn_dim: int = 1376
     """Hidden units of the SwiGLU."""
-    dropout: float = 0.1
-    """Dropout on embeddings and residual updates while training."""
-    layer_norm_eps: float = 1e-5
-    """Epsilon of every RMS norm."""
-    tie_embeddings: bool = True
-    """One matrix for input embedding and output head."""
 
     def __post_init__(self):
         """Validate every field."""
-        require_positive(
-            self, "vocab_size", "max_seq_len", "d_model", "n_layers", "ffn_dim", "layer_norm_eps"
-        )
-        require_heads(self)
-        require(0 <= self.dropout < 1, self, "dropout", "must be in [0, 1)")
-
-    @classmethod
-    def preset(cls, name: str, **overrides) -> Self:
-        """A named size with the parameters of the TMT preset of the same name (within 2 %)."""
-        if name not in PRESETS:
-            raise unknown("preset", name, PRESETS)
-        return cls(**{**PRESETS[name], **overrides})
-
-
-PRESETS: dict[str, dict] = {
-    "nano": dict(vocab_size=4096, d_model=192, n_heads=6, n_layers=4, ffn_dim=528, max_seq_len=8192),
-    "small": dict(vocab_size=50257, d_model=256, n_heads=4, n_layers=4, ffn_dim=704, max_seq_len=8192),
-    "medium": dict(vocab_size=50257, d_model=512, n_heads=8, n_layers=6, ffn_dim=3088, max_seq_len=8192),
-    "base": dict(vocab_size=50257, d_model=768, n_heads=12, n_layers=12, ffn_dim=2064, max_seq_len=8192),
-    "large": dict(vocab_size=50257, d_model=1024, n_heads=16, n_layers=24, ffn_dim=2752, max_seq_len=8192),
-}
+        super().__post_init__()
+        require_positive(self, "ffn_dim")
 
 
 class Block(nn.Module):
