@@ -103,7 +103,7 @@ def _write_table(folder: Path) -> None:
     ]
     first = next(iter(records.values()))
     text = [
-        "Validation split of the embedded corpus, one seed; differences under 0.005 nats are noise.",
+        "Validation split of the embedded corpus; one seed, so small differences decide nothing.",
         f"Command: `python benchmarks/quality.py {folder} --steps {first['steps']} --seed {first['seed']}`;",
         f"context {first['context']}, stride {first['stride']}, {first['tokens']:,} tokens scored;",
         f"machine: {first['machine']}.\n",
