@@ -1,5 +1,6 @@
 """What every architecture shares: embedding, head, loss, decoding state and the interface around them."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,7 @@ class Hidden:
     output: ModelOutput
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(nn.Module, ABC):
     """Tokens (B, T) in, next-token logits (B, T, V) out. Subclasses implement :meth:`trunk`."""
 
     config: Any
@@ -66,9 +67,9 @@ class LanguageModel(nn.Module):
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
 
+    @abstractmethod
     def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:
         """Everything between the embedding and the last norm; `diagnose` asks for the costly extras."""
-        raise NotImplementedError
 
     def forward(
         self,
@@ -134,9 +135,9 @@ class LanguageModel(nn.Module):
         """Update what is not trained by gradient, once per optimiser step; returns figures worth logging."""
         return {}
 
+    @abstractmethod
     def flops(self, length: int) -> int:
         """Operations of one forward pass over a sequence of `length` tokens, every layer run for all."""
-        raise NotImplementedError
 
     def num_parameters(self) -> int:
         """Trained parameters, shared ones counted once."""
