@@ -1,11 +1,15 @@
 """One process a device, started by torchrun: gradients averaged, statistics summed, rank 0 writes."""
 
 import os
+import time
 from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+GRACE = 0.5
+"""Seconds in which gloo's threads drop the last tensors: a thread that does so while Python ends aborts."""
 
 
 class Ranks:
@@ -66,4 +70,5 @@ class Ranks:
     def close(self) -> None:
         """Leave the group."""
         if self.size > 1:
+            time.sleep(GRACE)
             dist.destroy_process_group()
