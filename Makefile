@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/nano
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := pyproject.toml constraints.txt $(shell find src -name '*.py')
+SOURCES := pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.[ch]')
 
-.PHONY: install train test lint types check clean
+.PHONY: install train test sanitize lint types check clean
 
 install: $(VENV)/.dev
 
@@ -27,6 +27,12 @@ train: $(VENV)/.core
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
+# The C kernels under the address and undefined-behaviour sanitizers.
+sanitize: $(VENV)/.dev
+	LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+	CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" \
+	$(BIN)/python -m pytest -s tests/ops/test_fused_mesh.py tests/ops/test_audible.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,7 +41,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
-check: lint types test
+check: lint types test sanitize
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

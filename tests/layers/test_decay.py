@@ -3,12 +3,10 @@
 import math
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
-from tmt.layers.decay import ChannelDecay, DistanceDecay, ForgetGate, earliest_audible, head_rates
+from tmt.layers.decay import ChannelDecay, DistanceDecay, ForgetGate, head_rates
 from tmt.layers.mesh_attention import MeshAttention
 from tmt.layers.rows import Rows
 from tmt.ops.mesh import GraphSpec, MeshInputs, mesh_attention
@@ -95,28 +93,6 @@ def test_data_decay_is_the_sum_of_the_gates_between():
         pieces.append(attention(flat, rows, (flat, rows), None, cache, None).inputs.forget.q)
         state = cache.state()
     torch.testing.assert_close(torch.cat(pieces, 1), inputs.forget.q)
-
-
-@given(
-    seed=st.integers(0, 200), length=st.integers(1, 20), scale=st.floats(0.1, 8), floor=st.floats(-30, -0.5)
-)
-def test_exactly_the_inaudible_are_pruned(seed: int, length: int, scale: float, floor: float):
-    torch.manual_seed(seed)
-    gates = -scale * torch.rand(2, length, 3, dtype=torch.float64)
-    total = gates.cumsum(1)
-    positions = torch.stack([torch.randperm(length)[: max(1, length // 2)] for _ in range(2)])
-    forget_q = total.gather(1, positions[..., None].expand(-1, -1, 3))
-    earliest = earliest_audible(forget_q, total, floor)
-    for b, t in ((b, t) for b in range(2) for t in range(positions.shape[1])):
-        bias = forget_q[b, t] - total[b, : int(positions[b, t]) + 1]
-        audible = (bias >= floor).any(-1).nonzero()[:, 0]
-        assert earliest[b, t] == audible[0]
-
-
-def test_zeros_beyond_the_past_are_no_sound():
-    """Cache rows hold zeros after their last token; they must not look audible or hide the past."""
-    total = torch.tensor([-9.0, -20.0, -25.0, 0.0, 0.0])[None, :, None]
-    assert earliest_audible(total[:, 1:3], total, floor=-12.0).tolist() == [[0, 1]]
 
 
 def test_channel_decay_reads_the_position_alone():

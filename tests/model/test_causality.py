@@ -31,9 +31,13 @@ def test_changing_the_future_changes_no_earlier_logit(name: str, training: bool)
         assert (logits[row, cut + 1] - logits[0, cut + 1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["transformer", "tmt", "hierarchical", "data-decay", "project-exited"])
-def test_changing_the_future_in_single_precision(name: str):
-    model = switched(name, dtype=torch.float32)
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("name", SWITCHES)
+def test_changing_the_future_in_single_precision(name: str, training: bool):
+    """With the fused paths, which do not take float64."""
+    if training and name in COMPARES_TOKENS_WHILE_TRAINING:
+        pytest.skip("exact top-k over the batch is the documented exemption")
+    model = switched(name, dtype=torch.float32).train(training)
     with torch.no_grad():
         logits = model(with_other_futures(draw_tokens(1, LENGTH))).logits
     for row, cut in enumerate(CUTS, start=1):
@@ -41,9 +45,10 @@ def test_changing_the_future_in_single_precision(name: str):
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["plain", "fused"])
 @pytest.mark.parametrize("name", SWITCHES)
-def test_no_gradient_flows_from_a_logit_to_a_later_embedding(name: str, training: bool):
-    model, length = switched(name).train(training), 21
+def test_no_gradient_flows_from_a_logit_to_a_later_embedding(name: str, dtype: torch.dtype, training: bool):
+    model, length = switched(name, dtype=dtype).train(training), 21
     tokens = draw_tokens(1, length)
     embedded = model.embed(tokens).detach().requires_grad_()
     model.embed = lambda tokens: embedded

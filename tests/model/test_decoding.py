@@ -24,11 +24,13 @@ def test_cached_equals_full(name: str, plan: str):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["transformer", "tmt", "hierarchical", "data-decay", "everything"])
-def test_cached_equals_full_in_single_precision(name: str):
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("name", RE_READ)
+def test_cached_equals_full_in_single_precision(name: str, plan: str):
+    """With the fused paths, which do not take float64."""
     model, tokens = switched(name, dtype=torch.float32), draw_tokens(3, LENGTH)
     full = model(tokens).logits
-    for row, logits in enumerate(run_cached(model, tokens, RAGGED)):
+    for row, logits in enumerate(run_cached(model, tokens, PLANS[plan])):
         torch.testing.assert_close(logits, full[row, : len(logits)], rtol=0, atol=1e-4)
 
 

@@ -13,12 +13,12 @@ PARTS = ("neighbours", "routing", "decay", "forget", "anchors")
 
 
 def draw_positions(batch: int, queries: int, keys: int) -> Tensor:
-    """(B, T) distinct ascending positions, different in every row, some rows padded with zeros behind."""
+    """(B, T) distinct ascending positions, different in every row; padding repeats a row's last one."""
     rows = []
     for b in range(batch):
         count = max(1, queries - b)
         chosen = torch.randperm(keys)[:count].sort().values
-        rows.append(torch.cat([chosen, chosen.new_zeros(queries - count)]))
+        rows.append(torch.cat([chosen, chosen[-1:].expand(queries - count)]))
     return torch.stack(rows)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tmt.errors import InputError
+from tmt.ops.mesh import block_means
 
 State = tuple[Tensor, ...]
 
@@ -46,15 +47,23 @@ class Cache:
         new = grid.view(*self.positions.shape, *grid.shape[1:])
         if self._fresh and not self.keep:
             return new
-        buffer = new.new_zeros(new.shape[0], 0, *new.shape[2:]) if self._fresh else next(self._old)
-        missing = self.reach - buffer.shape[1]
-        if missing > 0:
-            room = max(missing, 0 if self._fresh else buffer.shape[1])
-            buffer = torch.cat([buffer, buffer.new_zeros(buffer.shape[0], room, *buffer.shape[2:])], 1)
+        buffer = self._buffer(new, self.reach)
         write = buffer.index_put if torch.is_grad_enabled() else buffer.index_put_
         buffer = write((self._row, self.positions), new.to(buffer.dtype))
         self._kept.append(buffer)
         return buffer[:, : self.reach]
+
+    @torch.no_grad()
+    def block_means(self, rows: Tensor, block: int) -> Tensor:
+        """Means (B, S // block, R) of the blocks of `block` rows of stored (B, S, R); old ones are kept."""
+        count = self.reach // block
+        if self._fresh and not self.keep:
+            return block_means(rows, block, 0, count)
+        buffer = self._buffer(rows, count)
+        first = 0 if self._fresh else int(self.past.min()) // block
+        buffer[:, first:count] = block_means(rows, block, first, count - first)
+        self._kept.append(buffer)
+        return buffer[:, :count]
 
     def extend(self, grid: Tensor, width: int) -> Tensor:
         """(B·T, …) behind the `width` positions before it, zeros where there were none: (B, width + T, …)."""
@@ -76,3 +85,14 @@ class Cache:
             self._kept[slot] = new
 
         return value, put
+
+    def _buffer(self, like: Tensor, length: int) -> Tensor:
+        """The old state's next buffer (B, ≥ length, …), or a new one; it grows by doubling."""
+        if self._fresh:
+            return like.new_zeros(like.shape[0], length, *like.shape[2:])
+        buffer = next(self._old)
+        missing = length - buffer.shape[1]
+        if missing <= 0:
+            return buffer
+        room = max(missing, buffer.shape[1])
+        return torch.cat([buffer, buffer.new_zeros(buffer.shape[0], room, *buffer.shape[2:])], 1)

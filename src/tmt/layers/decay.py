@@ -82,19 +82,3 @@ class ChannelDecay(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         """(n,) positions to (n, D) scales in (0, 1]."""
         return 2 * torch.sigmoid(-F.softplus(self.weight) * (positions[:, None] / self.horizon))
-
-
-def earliest_audible(forget_q: Tensor, forget_k: Tensor, floor: float = -20.0) -> Tensor:
-    """First position that some head still hears, its bias being at least `floor`.
-
-    Args:
-        forget_q: (B, T, H) cumulative log gates at the queries.
-        forget_k: (B, S, H) at the keys; falling along S up to each query.
-        floor: biases below it are as good as −∞ (e^−20 of a weight).
-
-    Returns:
-        (B, T) int64.
-    """
-    rising = (-forget_k).cummax(1).values.transpose(1, 2).contiguous()
-    wanted = (-forget_q + floor).transpose(1, 2).contiguous()
-    return torch.searchsorted(rising.detach(), wanted.detach()).amin(1)

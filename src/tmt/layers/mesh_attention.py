@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
-from tmt.layers.decay import DistanceDecay, ForgetGate, earliest_audible
+from tmt.layers.decay import DistanceDecay, ForgetGate
 from tmt.layers.rows import Rows
 from tmt.ops.mesh import (
     Anchors,
@@ -18,10 +18,14 @@ from tmt.ops.mesh import (
     MeshInputs,
     SimilarityBias,
     attention_flops,
+    attention_impl,
     build_graph,
+    earliest_audible,
     graph_flops,
+    graph_impl,
     mesh_attention,
 )
+from tmt.ops.precision import at_least_float32
 
 EVERYTHING = 2**31
 """A window no sequence outgrows: dense attention."""
@@ -100,13 +104,12 @@ class MeshAttention(nn.Module):
             extra_window: tokens by which the window is wider for now (annealing).
         """
         carry = self._renew(carry, *sources)
-        window = EVERYTHING if self.graph.kind == "dense" else self.graph.window + extra_window
         inputs = MeshInputs(
             q=rows.pack(self.heads.queries(x, rows.positions)),
             k=cache.append(carry.k),
             v=cache.append(carry.v),
             positions=rows.packed_positions,
-            window=window,
+            window=self._window(extra_window),
         )
         if self.decay is not None:
             inputs.decay_rate = self.decay.rates()
@@ -117,7 +120,7 @@ class MeshAttention(nn.Module):
             routing = routing if self.bilinear is None else routing @ self.bilinear
             keys = cache.append(carry.routing)
             inputs.similarity = SimilarityBias(rows.pack(routing), keys, self.similarity_gain)
-            inputs.neighbours = self._neighbours(inputs, inputs.similarity, rows, carry)
+            inputs.neighbours = self._neighbours(inputs, inputs.similarity, rows, carry, cache)
         if anchors is not None:
             flat, shape = anchors.flatten(0, 1), anchors.shape[:2]
             keys, values = self.heads.keys(flat, None), self.heads.values(flat)
@@ -132,12 +135,20 @@ class MeshAttention(nn.Module):
         `banks` is the number of memory banks (0, 1 or B) and of the anchors in each.
         """
         width = self.routing_width if self.routed else 0
+        slots = self.graph.width if self.routed else 0
+        sizes = (self.heads.n_heads, self.heads.width, width, banks[1])
+        weight, window = self.heads.query.weight, self._window()
         total = self.heads.flops(queries=rows, keys=sources + banks[0] * banks[1])
-        total += attention_flops(positions, self.heads.n_heads, self.heads.width, width, banks[1])
+        total += attention_flops(positions, window, slots, *sizes, attention_impl(weight, window))
         total += 0 if self.routing is None else 2 * sources * self.routing.weight.numel()
         total += 0 if self.bilinear is None else 2 * rows * self.bilinear.numel()
         total += 0 if self.forget is None else 2 * sources * self.forget.proj.weight.numel()
-        return total + (graph_flops(positions, width, self.graph) if self.builds_graph and self.routed else 0)
+        if not (self.builds_graph and self.routed):
+            return total
+        return total + graph_flops(positions, width, self.graph, graph_impl(weight, self.graph))
+
+    def _window(self, extra: int = 0) -> int:
+        return EVERYTHING if self.graph.kind == "dense" else self.graph.window + extra
 
     def _renew(self, carry: Carry | None, x: Tensor, rows: Rows) -> Carry:
         """The carry with what `rows` compute from their states (n, D) in this layer."""
@@ -158,18 +169,19 @@ class MeshAttention(nn.Module):
         )
 
     def _route(self, x: Tensor) -> Tensor:
-        return F.normalize(x if self.routing is None else self.routing(x), dim=-1)
+        return F.normalize(at_least_float32(x if self.routing is None else self.routing(x)), dim=-1)
 
     def _neighbours(
-        self, inputs: MeshInputs, similarity: SimilarityBias, rows: Rows, carry: Carry
+        self, inputs: MeshInputs, similarity: SimilarityBias, rows: Rows, carry: Carry, cache: Cache
     ) -> Tensor | None:
         """New neighbours, kept in the carry for layers that build none, or those of the last that built."""
         if not self.builds_graph:
             return None if carry.neighbours is None else rows.pack(rows.take(carry.neighbours))
         forget = inputs.forget
-        earliest = None if forget is None else earliest_audible(forget.q, forget.k)
+        earliest = None if forget is None else earliest_audible(forget.q, forget.k, inputs.positions)
         spec = replace(self.graph, window=inputs.window)
-        neighbours = build_graph(similarity.q, similarity.k, inputs.positions, spec, earliest)
+        means = cache.block_means(similarity.k, spec.block) if spec.kind == "knn" else None
+        neighbours = build_graph(similarity.q, similarity.k, inputs.positions, spec, earliest, means)
         carry.neighbours = _merged(rows, carry.neighbours, rows.unpack(neighbours), missing=-1)
         return neighbours
 

@@ -12,7 +12,7 @@ from tmt.errors import InputError, unknown
 from tmt.text import Corpus
 from tmt.text.reason import reason
 from tmt.tokens.byte_level import BPETokenizer, ByteTokenizer, load_byte_level, train_bpe
-from tmt.tokens.cache import built_whole, cache_root, discard
+from tmt.user_cache import built_whole, cache_root, discard
 from tmt.tokens.sentence_piece import SentencePieceTokenizer, train_sentence_piece
 from tmt.tokens.tokenizer import Tokenizer
 
@@ -37,7 +37,7 @@ def make_tokenizer(spec: str, corpus: Corpus | None = None, cache_dir: str | Pat
             split of `corpus` and kept in the cache; the path of a tokenizer.json, a tokenizer.model or
             a folder with one; or `hf:owner/name` for a tokenizer on the hub.
         corpus: needed by `bpe` and `sp` only.
-        cache_dir: where trained tokenizers are kept (default: see :func:`tmt.tokens.cache.cache_root`).
+        cache_dir: where trained tokenizers are kept (default: see :func:`tmt.user_cache.cache_root`).
 
     Raises:
         InputError: `spec` names nothing known, or the tokenizer cannot be trained, read or fetched.

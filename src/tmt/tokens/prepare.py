@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from tmt.errors import InputError
 from tmt.text import SPLITS, Corpus, Split
-from tmt.tokens.cache import built_whole, cache_root, discard
+from tmt.user_cache import built_whole, cache_root, discard
 from tmt.tokens.shards import SHARD_TOKENS, ShardWriter, id_dtype
 from tmt.tokens.stream import TokenStream
 from tmt.tokens.tokenizer import Tokenizer
@@ -48,7 +48,7 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None =
     Args:
         corpus: the documents.
         tokenizer: what cuts them.
-        cache_dir: where to keep the result (default: see :func:`tmt.tokens.cache.cache_root`).
+        cache_dir: where to keep the result (default: see :func:`tmt.user_cache.cache_root`).
 
     Raises:
         InputError: a source cannot be read, a split has no documents, or the cache cannot be written.

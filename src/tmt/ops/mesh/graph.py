@@ -14,7 +14,12 @@ _POSITION_BITS = 24
 
 @torch.no_grad()
 def build_graph(
-    routing_q: Tensor, routing_k: Tensor, positions: Tensor, spec: GraphSpec, earliest: Tensor | None = None
+    routing_q: Tensor,
+    routing_k: Tensor,
+    positions: Tensor,
+    spec: GraphSpec,
+    earliest: Tensor | None,
+    means: Tensor,
 ) -> Tensor:
     """Neighbours of every query; same contract as :func:`tmt.ops.mesh.build_graph`."""
     blocks = []
@@ -26,16 +31,24 @@ def build_graph(
         if not spec.hierarchical_at(last):
             chosen = _search_tokens(query, routing_k, position, since, last, spec)
         elif spec.hierarchical_at(first):
-            chosen = _search_windows(query, routing_k, position, since, spec)
+            chosen = _search_windows(query, routing_k, position, since, spec, means)
         else:
             near = _search_tokens(query, routing_k, position, since, spec.exact_until - 1, spec)
-            far = _search_windows(query, routing_k, position, since, spec)
+            far = _search_windows(query, routing_k, position, since, spec, means)
             chosen = torch.where((position < spec.exact_until)[..., None], near, far)
         blocks.append(chosen)
     if not blocks:
         return positions.new_zeros(positions.shape[0], 0, spec.width)
     chosen = torch.cat(blocks, 1)
     return _with_successors(chosen, positions, spec) if spec.successors else chosen
+
+
+@torch.no_grad()
+def earliest_audible(forget_q: Tensor, forget_k: Tensor, positions: Tensor, floor: float) -> Tensor:
+    """First position (B, T) that some head still hears; same contract as in :mod:`tmt.ops.mesh`."""
+    rising = (-forget_k).cummax(1).values.transpose(1, 2).contiguous()
+    wanted = (-forget_q + floor).transpose(1, 2).contiguous()
+    return torch.searchsorted(rising, wanted).amin(1)
 
 
 def _search_tokens(
@@ -53,16 +66,23 @@ def _search_tokens(
     return _best(level, token, _eligible(token, position, earliest, spec), spec.k)
 
 
+def block_means(rows: Tensor, block: int, first: int, count: int) -> Tensor:
+    """Means (B, count, R) of the blocks of `block` rows from block `first` on; see :mod:`tmt.ops.mesh`."""
+    used = rows[:, first * block : (first + count) * block]
+    missing = count * block - used.shape[1]
+    return torch.nn.functional.pad(used, (0, 0, 0, missing)).unflatten(1, (count, block)).mean(2)
+
+
 def _search_windows(
-    query: Tensor, keys: Tensor, position: Tensor, earliest: Tensor, spec: GraphSpec
+    query: Tensor, keys: Tensor, position: Tensor, earliest: Tensor, spec: GraphSpec, means: Tensor
 ) -> Tensor:
     """The k best tokens inside the k_global best complete windows and the two most recent ones."""
     batch, rows = position.shape
     own = position // spec.block
     complete = max(int(own.max()) - 1, 0)
-    means = at_least_float32(keys[:, : complete * spec.block]).unflatten(1, (complete, spec.block)).mean(2)
     window = torch.arange(complete, device=position.device).expand(batch, rows, -1)
-    best = _best(_levels(query @ means.transpose(1, 2)), window, window <= own[..., None] - 2, spec.k_global)
+    level = _levels(query @ means[:, :complete].transpose(1, 2))
+    best = _best(level, window, window <= own[..., None] - 2, spec.k_global)
     searched = torch.cat([best, own[..., None] - 1, own[..., None]], -1)
     token = searched[..., None] * spec.block + torch.arange(spec.block, device=position.device)
     token = token.masked_fill(searched[..., None] < 0, -1).flatten(2)

@@ -94,7 +94,7 @@ class MeshInputs:
     v: Tensor
     """(B, S, H, E) values."""
     positions: Tensor
-    """(B, T) int64, the position of each query among the keys."""
+    """(B, T) int64, the position of each query among the keys; never falling along a row."""
     window: int
     """Most recent tokens that are always seen, the query itself included (at least 1)."""
     neighbours: Tensor | None = None
@@ -104,3 +104,20 @@ class MeshInputs:
     decay_rate: Tensor | None = None
     """(H,) ≥ 0: weights are multiplied by 2σ(−rate·distance) after the softmax, not renormalised."""
     anchors: Anchors | None = None
+
+
+@dataclass
+class Gradients:
+    """Gradients of :class:`MeshInputs`, each of its input's shape and type; None where the part is absent."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    similarity_q: Tensor | None = None
+    similarity_k: Tensor | None = None
+    gain: Tensor | None = None
+    forget_q: Tensor | None = None
+    forget_k: Tensor | None = None
+    decay_rate: Tensor | None = None
+    anchor_k: Tensor | None = None
+    anchor_v: Tensor | None = None

@@ -1,0 +1,177 @@
+/* Mesh attention on the CPU, forward and backward; the formulas are those of reference.py.
+
+   Compiled for one head width (WIDTH) and one type of q, k, v (BF16: bfloat16, else float32); all sums
+   are in float32. Letters as in reference.py; tensors are contiguous but for the batch strides given.
+   Work is cut into pieces that do not depend on the number of threads, so neither do the results. */
+#pragma once
+#include <stdlib.h>
+#include "vector.h"
+
+#if BF16
+typedef uint16_t element;
+typedef uint16_t half_vec __attribute__((vector_size(32), aligned(2), may_alias));
+static inline vec load_elements(const element *p) {
+    return (vec)(__builtin_convertvector(*(const half_vec *)p, vec_bits) << 16);
+}
+static inline void store_elements(element *p, vec x) {
+    vec_bits bits = (vec_bits)x, even = bits + 0x7fff + ((bits >> 16) & 1);
+    vec_bits kept = (vec_bits)choose(x == x, (vec)even, (vec)(bits | 0x400000)); /* NaN stays NaN */
+    *(half_vec *)p = __builtin_convertvector(kept >> 16, half_vec);
+}
+#else
+typedef float element;
+static inline vec load_elements(const element *p) { return load(p); }
+static inline void store_elements(element *p, vec x) { store(p, x); }
+#endif
+
+/* One head is CHUNKS vectors, the last one partly filled where WIDTH is no multiple of 16. */
+enum { CHUNKS = (WIDTH + LANES - 1) / LANES, TAIL = WIDTH % LANES, PIECE = 64 };
+
+static inline vec load_chunk(const element *head, int chunk) {
+    if (!TAIL || chunk < CHUNKS - 1) return load_elements(head + chunk * LANES);
+    element lanes[LANES] = {0};
+    memcpy(lanes, head + chunk * LANES, TAIL * sizeof(element));
+    return load_elements(lanes);
+}
+
+static inline void store_chunk(element *head, int chunk, vec x) {
+    if (!TAIL || chunk < CHUNKS - 1) return store_elements(head + chunk * LANES, x);
+    element lanes[LANES];
+    store_elements(lanes, x);
+    memcpy(head + chunk * LANES, lanes, TAIL * sizeof(element));
+}
+
+/* What both directions read; absent parts are NULL. `anchor_stride` is 0 where all rows share a bank. */
+typedef struct {
+    int64_t batch, queries, keys, heads, slots, routing, anchors, window;
+    int64_t k_stride, v_stride, similarity_stride, forget_stride, anchor_stride;
+    const element *q, *k, *v;
+    const int64_t *positions, *neighbours;
+    const float *similarity_q, *similarity_k, *gain, *forget_q, *forget_k, *decay_rate;
+    const element *anchor_k, *anchor_v;
+} mesh;
+
+/* The edges of one query: keys, then anchors; per head its scores and their use, padded to vectors. */
+typedef struct {
+    long row, query, position; /* batch row b, column t, place in the sequence */
+    long kept, total, stride;  /* keys; keys and anchors; the same padded */
+    int32_t *key, *slot;       /* of every kept key: its position; its column in the tables of edges */
+    float *similarity, *distance, *score, *product;
+    vec *query_vec, *output_vec, *gradient_vec; /* (H, CHUNKS) */
+} edges;
+
+static inline long edge_columns(const mesh *m) { return m->window + m->slots; }
+
+static inline edges open_edges(const mesh *m) {
+    long stride = round_up(edge_columns(m) + m->anchors), heads = m->heads;
+    edges e = {.stride = stride};
+    e.key = malloc(2 * stride * sizeof *e.key);
+    e.slot = e.key + stride;
+    e.similarity = calloc((2 + 2 * heads) * stride, sizeof *e.similarity);
+    e.distance = e.similarity + stride;
+    e.score = e.distance + stride;
+    e.product = e.score + heads * stride;
+    e.query_vec = aligned_alloc(64, 3 * heads * CHUNKS * sizeof(vec));
+    e.output_vec = e.query_vec + heads * CHUNKS;
+    e.gradient_vec = e.output_vec + heads * CHUNKS;
+    return e;
+}
+
+static inline void close_edges(edges *e) {
+    free(e->key);
+    free(e->similarity);
+    free(e->query_vec);
+}
+
+static inline long row_of(const mesh *m, const edges *e) { return e->row * m->queries + e->query; }
+
+static inline const element *key_row(const mesh *m, const edges *e, long edge) {
+    if (edge < e->kept) return m->k + e->row * m->k_stride + (long)e->key[edge] * m->heads * WIDTH;
+    return m->anchor_k + e->row * m->anchor_stride + (edge - e->kept) * m->heads * WIDTH;
+}
+
+static inline const element *value_row(const mesh *m, const edges *e, long edge) {
+    if (edge < e->kept) return m->v + e->row * m->v_stride + (long)e->key[edge] * m->heads * WIDTH;
+    return m->anchor_v + e->row * m->anchor_stride + (edge - e->kept) * m->heads * WIDTH;
+}
+
+/* The kept keys of a query, and how far away and how similar they are. */
+static inline void find_edges(const mesh *m, edges *e, long row, long query) {
+    e->row = row, e->query = query, e->kept = 0;
+    e->position = m->positions[row_of(m, e)];
+    long oldest = most(0, e->position - m->window + 1);
+    for (long key = oldest; key <= e->position; key++) {
+        e->key[e->kept] = key;
+        e->slot[e->kept++] = e->position - key;
+    }
+    for (long column = 0; column < m->slots; column++) {
+        long key = m->neighbours[row_of(m, e) * m->slots + column];
+        if (key < 0) continue;
+        e->key[e->kept] = key;
+        e->slot[e->kept++] = m->window + column;
+    }
+    e->total = e->kept + m->anchors;
+    for (long edge = 0; edge < e->stride; edge++) {
+        e->distance[edge] = edge < e->kept ? e->position - e->key[edge] : 0;
+        e->similarity[edge] = 0;
+    }
+    if (!m->similarity_k) return;
+    const float *q = m->similarity_q + row_of(m, e) * m->routing;
+    for (long edge = 0; edge < e->kept; edge++) {
+        const float *k = m->similarity_k + e->row * m->similarity_stride + e->key[edge] * m->routing;
+        vec total = {};
+        long r = 0;
+        for (; r + LANES <= m->routing; r += LANES) total += load(q + r) * load(k + r);
+        if (r < m->routing) total += load_part(q + r, m->routing - r) * load_part(k + r, m->routing - r);
+        e->similarity[edge] = sum(total);
+    }
+}
+
+static inline void load_heads(vec *target, const element *rows, long heads, float factor) {
+    for (long head = 0; head < heads; head++)
+        for (int c = 0; c < CHUNKS; c++)
+            target[head * CHUNKS + c] = load_chunk(rows + head * WIDTH, c) * factor;
+}
+
+/* scores[h][edge] = vectors[h] · row(edge)[h], 0 behind the last edge */
+static inline void multiply(const mesh *m, const edges *e, const vec *vectors, float *scores,
+                            const element *(*row)(const mesh *, const edges *, long)) {
+    for (long edge = 0; edge < e->total; edge++) {
+        const element *heads = row(m, e, edge);
+        for (long head = 0; head < m->heads; head++) {
+            vec total = {};
+            for (int c = 0; c < CHUNKS; c++)
+                total += vectors[head * CHUNKS + c] * load_chunk(heads + head * WIDTH, c);
+            scores[head * e->stride + edge] = sum(total);
+        }
+    }
+    for (long head = 0; head < m->heads; head++)
+        for (long edge = e->total; edge < e->stride; edge++) scores[head * e->stride + edge] = 0;
+}
+
+/* Logits of one query in `score`: biases added, −∞ behind the last edge. */
+static inline void score_edges(const mesh *m, edges *e) {
+    load_heads(e->query_vec, m->q + row_of(m, e) * m->heads * WIDTH, m->heads, 1 / sqrtf(WIDTH));
+    multiply(m, e, e->query_vec, e->score, key_row);
+    for (long head = 0; head < m->heads; head++) {
+        float *score = e->score + head * e->stride;
+        if (m->similarity_k) {
+            float gain = m->gain[head];
+            for (long edge = 0; edge < e->kept; edge++) score[edge] += gain * e->similarity[edge];
+        }
+        if (m->forget_k) {
+            float heard = m->forget_q[row_of(m, e) * m->heads + head];
+            const float *said = m->forget_k + e->row * m->forget_stride + head;
+            for (long edge = 0; edge < e->kept; edge++) score[edge] += heard - said[e->key[edge] * m->heads];
+        }
+        for (long edge = e->total; edge < e->stride; edge++) score[edge] = -INFINITY;
+    }
+}
+
+/* 2σ(−rate·distance) of 16 edges; anchors stand at distance 0. */
+static inline vec decay_factor(const mesh *m, const edges *e, long head, long edge) {
+    if (!m->decay_rate) return splat(1);
+    vec exponent = load(e->distance + edge) * m->decay_rate[head];
+    exponent = choose(exponent < 87.0f, exponent, splat(87.0f));
+    return 2 / (1 + exponential(exponent));
+}

@@ -1,0 +1,154 @@
+"""Mesh attention as one differentiable operator of PyTorch: C on the CPU, Triton on a GPU.
+
+Both walk over the kept edges only: time and memory grow with T · (window + K + M), nothing of size T × S
+and no gathered copy of the keys exists. Sums are in float32, gradients deterministic.
+"""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tmt.ops.mesh import cpu
+from tmt.ops.mesh.types import Anchors, ForgetBias, MeshInputs, SimilarityBias
+
+WIDEST_WINDOW = 256
+"""Beyond it the blocked path's matrix products are the better way."""
+
+
+def available(q: Tensor, window: int) -> bool:
+    """Whether the operator takes queries of that device and type on this machine."""
+    device, fits = q.device.type, q.dtype in (torch.float32, torch.bfloat16)
+    return window <= WIDEST_WINDOW and fits and (device == "cuda" or (device == "cpu" and cpu.available()))
+
+
+def mesh_attention(inputs: MeshInputs) -> tuple[Tensor, Tensor | None]:
+    """See :func:`tmt.ops.mesh.mesh_attention`."""
+    output, _, usage = _attend(*_flat(_prepared(inputs)))
+    return output, usage.detach() if inputs.anchors else None
+
+
+def backend(device: str) -> ModuleType:
+    """The module whose `forward` and `backward` serve that type of device."""
+    return cpu if device == "cpu" else importlib.import_module("tmt.ops.mesh.triton_attention")
+
+
+def _prepared(inputs: MeshInputs) -> MeshInputs:
+    """Rows in one piece, one type for queries, keys and values, float32 for the biases."""
+    dtype = inputs.q.dtype
+    similarity, forget, anchors, table = (
+        inputs.similarity,
+        inputs.forget,
+        inputs.anchors,
+        inputs.neighbours,
+    )
+    if similarity is not None:
+        parts = (similarity.q.float().contiguous(), similarity.k.float(), similarity.gain.float())
+        similarity = SimilarityBias(parts[0], _rows(parts[1]), parts[2])
+    if forget is not None:
+        forget = ForgetBias(forget.q.float().contiguous(), _rows(forget.k.float()))
+    if anchors is not None:
+        anchors = Anchors(*(x.to(dtype).contiguous() for x in (anchors.k, anchors.v)))
+    return MeshInputs(
+        q=inputs.q.contiguous(),
+        k=_rows(inputs.k.to(dtype)),
+        v=_rows(inputs.v.to(dtype)),
+        positions=inputs.positions.contiguous(),
+        window=min(inputs.window, inputs.k.shape[1]),
+        neighbours=None if table is None else table.contiguous(),
+        similarity=similarity,
+        forget=forget,
+        decay_rate=None if inputs.decay_rate is None else inputs.decay_rate.float(),
+        anchors=anchors,
+    )
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(B, …) whose batch rows are each in one piece, as slices of a longer buffer are."""
+    return x if x[0].is_contiguous() else x.contiguous()
+
+
+_INPUTS = (
+    "Tensor q, Tensor k, Tensor v, Tensor positions, int window, Tensor? neighbours, "
+    "Tensor? similarity_q, Tensor? similarity_k, Tensor? gain, Tensor? forget_q, Tensor? forget_k, "
+    "Tensor? decay_rate, Tensor? anchor_k, Tensor? anchor_v"
+)
+_DIFFERENTIABLE = (0, 1, 2, 6, 7, 8, 9, 10, 11, 12, 13)
+
+
+def _flat(inputs: MeshInputs) -> tuple[Any, ...]:
+    """The operator's arguments, in the order of `_INPUTS`."""
+    similarity, forget, anchors = inputs.similarity, inputs.forget, inputs.anchors
+    return (
+        *(inputs.q, inputs.k, inputs.v, inputs.positions, inputs.window, inputs.neighbours),
+        *((similarity.q, similarity.k, similarity.gain) if similarity else (None,) * 3),
+        *((forget.q, forget.k) if forget else (None,) * 2),
+        inputs.decay_rate,
+        *((anchors.k, anchors.v) if anchors else (None,) * 2),
+    )
+
+
+def _inputs(flat: tuple[Any, ...]) -> MeshInputs:
+    """The inverse of :func:`_flat`."""
+    return MeshInputs(
+        *flat[:6],
+        similarity=None if flat[6] is None else SimilarityBias(*flat[6:9]),
+        forget=None if flat[9] is None else ForgetBias(*flat[9:11]),
+        decay_rate=flat[11],
+        anchors=None if flat[12] is None else Anchors(*flat[12:14]),
+    )
+
+
+def _forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return backend(flat[0].device.type).forward(_inputs(flat))
+
+
+def _fake_forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
+    q, anchor_k = flat[0], flat[12]
+    log_sum = q.new_empty(q.shape[:3], dtype=torch.float32)
+    usage = log_sum.new_empty(*q.shape[:2], 0 if anchor_k is None else anchor_k.shape[1])
+    return torch.empty_like(q), log_sum, usage
+
+
+def _backward(grad_output: Tensor, output: Tensor, log_sum: Tensor, *flat: Any) -> list[Tensor]:
+    gradients = backend(grad_output.device.type).backward(
+        _inputs(flat), grad_output.contiguous(), output, log_sum
+    )
+    return [x for x in vars(gradients).values() if x is not None]
+
+
+def _fake_backward(grad_output: Tensor, output: Tensor, log_sum: Tensor, *flat: Any) -> list[Tensor]:
+    return [torch.empty(flat[i].shape, dtype=flat[i].dtype) for i in _DIFFERENTIABLE if flat[i] is not None]
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    ctx.window, ctx.present = inputs[4], [isinstance(x, Tensor) for x in inputs]
+    ctx.save_for_backward(*output[:2], *tensors)
+    ctx.mark_non_differentiable(*output[1:])
+
+
+def _differentiate(ctx: Any, grad_output: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    output, log_sum, *tensors = ctx.saved_tensors
+    rest = iter(tensors)
+    flat = [next(rest) if here else None for here in ctx.present]
+    flat[4] = ctx.window
+    gradients = iter(_attend_backward(grad_output, output, log_sum, *flat))
+    wanted = [i in _DIFFERENTIABLE and flat[i] is not None for i in range(len(flat))]
+    return tuple(next(gradients) if here else None for here in wanted)
+
+
+_attend = torch.library.custom_op(
+    "tmt::mesh_attention", _forward, mutates_args=(), schema=f"({_INPUTS}) -> (Tensor, Tensor, Tensor)"
+)
+_attend.register_fake(_fake_forward)
+_attend.register_autograd(_differentiate, setup_context=_keep)
+_attend_backward = torch.library.custom_op(
+    "tmt::mesh_attention_backward",
+    _backward,
+    mutates_args=(),
+    schema=f"(Tensor grad_output, Tensor output, Tensor log_sum, {_INPUTS}) -> Tensor[]",
+)
+_attend_backward.register_fake(_fake_backward)

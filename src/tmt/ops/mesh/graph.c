@@ -1,0 +1,177 @@
+/* Neighbour selection on the CPU; the rules are those of reference.py, the sums run over r in order. */
+#include <stdlib.h>
+#include "vector.h"
+
+enum { PIECE = 64, POSITION_BITS = 24 };
+static const float LEVELS = 1 << 14, HIGHEST = 1 << 30;
+
+/* What the search reads: queries (B,T,R), keys (B,S,R), means (B,W,R) of complete blocks. */
+typedef struct {
+    int64_t batch, queries, keys, routing, means;
+    int64_t key_stride, mean_stride;
+    int64_t k, window, block, k_global, exact_until, successors;
+    const float *q, *key, *mean;
+    const int64_t *positions, *earliest;
+} search;
+
+/* Vectors in groups of 16, (count / 16, R, 16): one load takes the same component of 16 of them. */
+static void transpose_group(const float *rows, long count, long routing, long group, float *target) {
+    long filled = least(LANES, count - group * LANES);
+    for (long r = 0; r < routing; r++)
+        for (long lane = 0; lane < LANES; lane++)
+            target[r * LANES + lane] = lane < filled ? rows[(group * LANES + lane) * routing + r] : 0;
+}
+
+/* A set of vectors to choose from, transposed already or, where few of them will be read, on demand. */
+typedef struct {
+    const float *rows, *groups;
+    long count, routing;
+    float *scratch;
+} pool;
+
+static const float *group_of(const pool *p, long group) {
+    if (p->groups) return p->groups + group * p->routing * LANES;
+    transpose_group(p->rows, p->count, p->routing, group, p->scratch);
+    return p->scratch;
+}
+
+/* The best so far, best first: rank = level, then position. */
+typedef struct {
+    long size, capacity;
+    int64_t *rank;
+} ranking;
+
+static void insert(ranking *best, int64_t rank) {
+    if (best->size == best->capacity) {
+        if (!best->capacity || rank <= best->rank[best->size - 1]) return;
+        best->size--;
+    }
+    long at = best->size++;
+    for (; at > 0 && best->rank[at - 1] < rank; at--) best->rank[at] = best->rank[at - 1];
+    best->rank[at] = rank;
+}
+
+static long index_of(int64_t rank) { return rank & ((1 << POSITION_BITS) - 1); }
+
+/* Ranks the vectors first..last by their product with q, nearest first. */
+static void scan(const pool *p, const float *q, long first, long last, ranking *best) {
+    for (long group = last / LANES; last >= first && group >= first / LANES; group--) {
+        const float *components = group_of(p, group);
+        vec total = {};
+        for (long r = 0; r < p->routing; r++) total += load(components + r * LANES) * q[r];
+        vec level = round_to_even(total * LEVELS);
+        level = choose(level < HIGHEST, level, splat(HIGHEST));
+        level = choose(level > -HIGHEST, level, splat(-HIGHEST));
+        uint32_t wanted = (1u << LANES) - 1;
+        if (best->size == best->capacity && best->capacity)
+            wanted = lanes_at_least(level, best->rank[best->size - 1] >> POSITION_BITS);
+        if (group == first / LANES) wanted &= -1u << first % LANES;
+        if (group == last / LANES) wanted &= (2u << last % LANES) - 1;
+        float lanes[LANES];
+        store(lanes, level);
+        for (; wanted; wanted &= wanted - 1) {
+            long lane = __builtin_ctz(wanted);
+            insert(best, (int64_t)lanes[lane] * (1 << POSITION_BITS) + group * LANES + lane);
+        }
+    }
+}
+
+/* Past tokens outside the window; for distant queries only those of the best blocks. */
+static void search_query(const search *s, const pool *tokens, const pool *means, const float *q, long position,
+                         long first, ranking *blocks, ranking *best) {
+    long last = position - s->window;
+    best->size = blocks->size = 0;
+    if (position < s->exact_until) return scan(tokens, q, first, last, best);
+    long own = position / s->block;
+    scan(tokens, q, most(first, (own - 1) * s->block), last, best);
+    scan(means, q, 0, own - 2, blocks);
+    for (long i = 0; i < blocks->size; i++) {
+        long start = index_of(blocks->rank[i]) * s->block;
+        scan(tokens, q, most(first, start), least(last, start + s->block - 1), best);
+    }
+}
+
+static void write_neighbours(const search *s, const ranking *best, long position, int64_t *table) {
+    for (long i = 0; i < s->k; i++) table[i] = i < best->size ? index_of(best->rank[i]) : -1;
+    for (long i = 0; s->successors && i < s->k; i++) {
+        long after = table[i] + 1;
+        int kept = table[i] >= 0 && after <= position - s->window;
+        for (long other = 0; other < s->k; other++) kept &= table[other] != after;
+        table[s->k + i] = kept ? after : -1;
+    }
+}
+
+static float *transposed(const float *rows, long stride, long batch, long count, long routing, int threads) {
+    long groups = round_up(count) / LANES;
+    float *target = malloc(most(1, batch * groups) * routing * LANES * sizeof *target);
+#pragma omp parallel for num_threads(threads)
+    for (long i = 0; i < batch * groups; i++)
+        transpose_group(rows + i / groups * stride, count, routing, i % groups, target + i * routing * LANES);
+    return target;
+}
+
+/* table (B, T, k or 2k). Calls of few queries (decoding) transpose only what they read. */
+void build_graph(const search *s, int64_t *table, int threads) {
+    long pieces = (s->queries + PIECE - 1) / PIECE, columns = s->k * (s->successors ? 2 : 1);
+    int many = s->queries >= LANES;
+    float *keys = many ? transposed(s->key, s->key_stride, s->batch, s->keys, s->routing, threads) : NULL;
+    float *means = many ? transposed(s->mean, s->mean_stride, s->batch, s->means, s->routing, threads) : NULL;
+    long key_size = round_up(s->keys) * s->routing, mean_size = round_up(s->means) * s->routing;
+#pragma omp parallel num_threads(threads)
+    {
+        float *scratch = malloc(s->routing * LANES * sizeof *scratch);
+        int64_t *ranks = malloc((s->k + s->k_global + 1) * sizeof *ranks);
+        ranking best = {0, s->k, ranks}, blocks = {0, s->k_global, ranks + s->k};
+#pragma omp for schedule(dynamic)
+        for (long piece = 0; piece < s->batch * pieces; piece++) {
+            long row = piece / pieces, start = piece % pieces * PIECE;
+            pool tokens = {s->key + row * s->key_stride, many ? keys + row * key_size : NULL, s->keys,
+                           s->routing, scratch};
+            pool summaries = {s->mean + row * s->mean_stride, many ? means + row * mean_size : NULL, s->means,
+                              s->routing, scratch};
+            for (long query = start; query < least(start + PIECE, s->queries); query++) {
+                long at = row * s->queries + query, position = s->positions[at];
+                long first = s->earliest ? s->earliest[at] : 0;
+                search_query(s, &tokens, &summaries, s->q + at * s->routing, position, first, &blocks, &best);
+                write_neighbours(s, &best, position, table + at * columns);
+            }
+        }
+        free(scratch);
+        free(ranks);
+    }
+    free(keys);
+    free(means);
+}
+
+/* means (B, W, R) of the blocks first..first+W−1 of rows (B, S, R), every one complete or not read. */
+void block_means(const float *rows, int64_t stride, int64_t batch, int64_t keys, int64_t routing, int64_t block,
+                 int64_t first, int64_t count, float *means) {
+    for (long i = 0; i < batch * count; i++) {
+        long start = (first + i % count) * block;
+        const float *from = rows + i / count * stride;
+        for (long r = 0; r < routing; r++) {
+            float total = 0;
+            for (long key = start; key < least(keys, start + block); key++) total += from[key * routing + r];
+            means[i * routing + r] = total / block;
+        }
+    }
+}
+
+/* First position (B, T) that some head still hears: forget_q − forget_k ≥ floor; forget_k falls along S. */
+void earliest_audible(const float *forget_q, const float *forget_k, int64_t stride, const int64_t *positions,
+                      int64_t batch, int64_t queries, int64_t heads, float floor, int64_t *earliest) {
+    for (long at = 0; at < batch * queries; at++) {
+        const float *heard = forget_q + at * heads, *said = forget_k + at / queries * stride;
+        long low = positions[at];
+        for (long head = 0; head < heads; head++) {
+            long start = 0, end = low;
+            while (start < end) {
+                long middle = (start + end) / 2;
+                if (heard[head] - said[middle * heads + head] < floor) start = middle + 1;
+                else end = middle;
+            }
+            low = end;
+        }
+        earliest[at] = low;
+    }
+}

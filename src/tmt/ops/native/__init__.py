@@ -1,0 +1,95 @@
+"""C sources compiled once for this machine, kept in the user's cache and loaded with ctypes.
+
+A compiler is found as everywhere: `$CC`, else ``cc``; `$CFLAGS` come after our own. Without a compiler
+the caller takes its plain path and the user is told once.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import subprocess
+import warnings
+from functools import cache
+from pathlib import Path
+
+from torch import Tensor
+
+from tmt.errors import InputError
+from tmt.user_cache import built_whole, cache_root
+
+FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fno-math-errno", "-fPIC", "-shared", "-Wall", "-Werror")
+OPENMP = () if platform.system() == "Darwin" else ("-fopenmp",)  # the runtime that torch has loaded already
+
+
+@cache
+def load(source: Path, **defines: int) -> ctypes.CDLL | None:
+    """The library of a C file compiled with those macros, or None where that cannot be done.
+
+    The file may include headers of its own folder and of this package; a change in any of them, in the
+    flags, the compiler or the processor compiles anew (0.3 s).
+    """
+    compiler = _compiler()
+    if compiler is None:
+        return None
+    macros = [f"-D{name}={value}" for name, value in sorted(defines.items())]
+    own = shlex.split(os.environ.get("CFLAGS", ""))
+    command = [*compiler, *FLAGS, *OPENMP, *own, f"-I{Path(__file__).parent}", *macros]
+    target = cache_root() / "native" / f"{source.stem}-{_identity(command, source)}"
+    try:
+        if not target.exists():
+            with built_whole(target) as folder:
+                _compile([*command, str(source), "-o", str(folder / "library.so"), "-lm"])
+        return ctypes.CDLL(str(target / "library.so"))
+    except (InputError, OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        _warn(f"{source.name} could not be compiled ({said.strip().splitlines()[-1]})")
+        return None
+
+
+def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Address of a tensor's first element; NULL for None."""
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+@cache
+def _compiler() -> list[str] | None:
+    command = shlex.split(os.environ.get("CC", "cc"))
+    try:
+        subprocess.run([*command, "--version"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        _warn(f"no C compiler ({' '.join(command) or 'empty CC'}) was found")
+        return None
+    return command
+
+
+def _compile(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def _identity(command: list[str], source: Path) -> str:
+    """Hash of all that decides the machine code."""
+    version = subprocess.run([command[0], "--version"], capture_output=True, text=True).stdout
+    headers = sorted([*source.parent.glob("*.h"), *Path(__file__).parent.glob("*.h")])
+    parts = [*command, version, _processor(), *(path.read_text() for path in [source, *headers])]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """What the processor can do: a cache in a shared home serves several machines."""
+    information = Path("/proc/cpuinfo")
+    if not information.exists():
+        return platform.machine() + platform.processor()
+    lines = information.read_text().splitlines()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+@cache
+def _warn(reason: str) -> None:
+    warnings.warn(
+        f"{reason}: the plain PyTorch paths are used, which are slower. "
+        "Install gcc or clang, or point CC to one",
+        RuntimeWarning,
+        stacklevel=4,
+    )
