@@ -5,12 +5,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from tmt import __version__
+from tmt.commands.bench import BenchOptions, bench
 from tmt.commands.data import DataOptions, data
 from tmt.commands.evaluate import EvaluateOptions, evaluate
 from tmt.commands.generate import GenerateOptions, generate
@@ -28,6 +30,7 @@ COMMANDS: dict[str, tuple[type, Callable[..., None]]] = {
     "inspect": (InspectOptions, inspect),
     "data": (DataOptions, data),
     "tokenizer": (TokenizerOptions, tokenizer),
+    "bench": (BenchOptions, bench),
 }
 
 
@@ -85,19 +88,21 @@ def _parser() -> ArgumentParser:
 def _normalised(arguments: Sequence[str]) -> list[str]:
     """What users write, as the parser wants it.
 
-    Hyphens in option names become underscores, a bare switch gets its `true`, each --set or --prompt is
-    added, as it stands, to those before it, and the recipe file comes first, so that every option beats it.
+    Hyphens in option names become underscores, a bare switch gets its `true`, also one that may have a
+    value, each --set or --prompt is added, as it stands, to those before it, and the recipe file comes
+    first, so that every option beats it.
     """
     fields = dataclasses.fields(COMMANDS[arguments[0]][0]) if arguments and arguments[0] in COMMANDS else ()
     kinds = {f"--{field.name}": field.type for field in fields}
     recipe, normal, before = [], [], ""
-    for argument in arguments:
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue="--"):
         name, equals, value = argument.partition("=")
         if not argument.startswith("--"):
             argument = _quoted(argument) if kinds.get(before) == list[str] else argument
         else:
             name = "--" + name[2:].replace("-", "_")
-            if kinds.get(name) is bool and not equals:
+            bare = not equals and (kinds.get(name) is bool or following.startswith("--"))
+            if bare and kinds.get(name) in (bool, bool | str):
                 equals, value = "=", "true"
             elif kinds.get(name) == list[str]:
                 name, value = name + "+", _quoted(value) if equals else value

@@ -1,0 +1,75 @@
+"""Single decoding steps after a long context, each architecture with its own cache."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from tmt.bench.models import build, draw_tokens, inference, matches
+from tmt.bench.parity import DECODING_TOLERANCE, require_parity
+from tmt.bench.series import Pair, Precision, Series, Settings
+from tmt.bench.timing import MOST
+from tmt.layers.cache import State
+from tmt.model.base import LanguageModel
+
+CHUNK = 1024
+"""Tokens of the context that are read at once."""
+ROOM = 2 * MOST
+"""Tokens that may follow the context."""
+SMALL_CONTEXT = (20, 27, 1, 1)
+"""Tokens that the calls of the check read."""
+
+
+def series(settings: Settings) -> Iterator[Series]:
+    """One series a match and number format; a row's length is the context's."""
+    for match in matches(settings):
+        ours, peer = (build(arch, settings, room=ROOM) for arch in (match.arch, match.peer))
+        for dtype in settings.dtypes:
+            yield Series(
+                name=match.arch,
+                impl=match.impl(dtype, settings.device),
+                peer=match.peer,
+                direction="decode",
+                dtype=dtype,
+                at=partial(_pair, ours, peer, dtype, settings),
+                check=partial(check_decoding, match.arch, ours),
+            )
+
+
+class Decoder:
+    """A model and what it remembers of the tokens it has read."""
+
+    def __init__(self, model: LanguageModel):
+        self._model = model
+        self._state: State | None = None
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Take in (B, T) tokens; the logits (B, V) after the last of them."""
+        output = self._model(tokens, self._state, last_only=True, return_state=True, return_diagnostics=False)
+        self._state = output.state
+        return output.logits[:, -1]
+
+
+@torch.no_grad()
+def check_decoding(name: str, model: LanguageModel) -> None:
+    """A short context read in parts, then token by token, must end in the logits of one pass over it all."""
+    tokens = draw_tokens(model, 1, sum(SMALL_CONTEXT))
+    decoder = Decoder(model)
+    cached = [decoder.read(part) for part in tokens.split(SMALL_CONTEXT, 1)][-1]
+    whole = model(tokens, last_only=True, return_diagnostics=False).logits[:, -1]
+    require_parity(f"{name} (cached)", {"logits": cached}, {"logits": whole}, DECODING_TOLERANCE)
+
+
+def _pair(
+    ours: LanguageModel, peer: LanguageModel, dtype: Precision, settings: Settings, length: int
+) -> Pair:
+    """One more token a call; the first one beyond the context may enlarge the buffers, and is not timed."""
+    calls = []
+    for model in (ours, peer):
+        decoder = Decoder(model)
+        tokens = draw_tokens(model, settings.batch, length + 1)
+        for chunk in tokens[:, :-1].split(CHUNK, 1):
+            inference(partial(decoder.read, chunk), dtype, settings.device)()
+        calls.append(inference(partial(decoder.read, tokens[:, -1:]), dtype, settings.device))
+    return Pair(*calls, tokens=settings.batch, facts={"preset": settings.preset})
