@@ -74,12 +74,13 @@ def test_forget_gates_start_content_free():
 def test_data_decay_is_the_sum_of_the_gates_between():
     attention = MeshAttention(
         8, 2, 1e-5, GraphSpec("none", window=40), builds_graph=False, routing_dim=0, similarity="cosine",
-        decay="data", decay_rate=0.5,
+        decay="data", decay_rate=0.5, streams_memory=False,
     ).double()  # fmt: skip
     x, length = torch.randn(2 * 9, 8, dtype=torch.float64), 9
     rows, state, pieces = Rows(torch.arange(9).repeat(2, 1)), None, []
     cache = Cache(torch.zeros(2, 9, dtype=torch.long), None, None, keep=False)
-    inputs = attention(x, rows, (x, rows), None, cache, None).inputs
+    rotation = attention.heads.rotation(rows.positions)
+    inputs = attention(x, rows, (x, rows), None, rotation, cache, None).inputs
     gates = attention.forget(x).view(2, length, 2)
     assert (gates < 0).all()
     for i in range(length):
@@ -90,7 +91,8 @@ def test_data_decay_is_the_sum_of_the_gates_between():
         cache = Cache(torch.zeros(piece.shape[:2], dtype=torch.long), state, None, keep=True)
         rows = Rows(cache.positions)
         flat = piece.flatten(0, 1)
-        pieces.append(attention(flat, rows, (flat, rows), None, cache, None).inputs.forget.q)
+        rotation = attention.heads.rotation(rows.positions)
+        pieces.append(attention(flat, rows, (flat, rows), None, rotation, cache, None).inputs.forget.q)
         state = cache.state()
     torch.testing.assert_close(torch.cat(pieces, 1), inputs.forget.q)
 
@@ -109,8 +111,10 @@ def test_channel_decay_reads_the_position_alone():
 def test_rotary_scores_depend_on_the_distance_alone():
     heads = HeadProjections(16, 2, 1e-5).double()
     x = torch.randn(1, 16, dtype=torch.float64).expand(6, -1)
-    q, k = heads.queries(x, torch.arange(6)), heads.keys(x, torch.arange(6) + 3)
+    at = lambda first: heads.rotation(torch.arange(6) + first)
+    q, k = heads.queries(x, at(0)), heads.keys(x, at(3))
     scores = (q * k).sum(-1)
     torch.testing.assert_close(scores, scores[:1].expand(6, -1), rtol=1e-5, atol=1e-5)
-    assert (scores - (q * heads.keys(x, torch.arange(6) + 4)).sum(-1)).abs().max() > 1e-3
-    torch.testing.assert_close(heads.queries(x, torch.zeros(6, dtype=torch.long)), heads.queries(x, None))
+    assert (scores - (q * heads.keys(x, at(4))).sum(-1)).abs().max() > 1e-3
+    still = heads.rotation(torch.zeros(6, dtype=torch.long))
+    torch.testing.assert_close(heads.queries(x, still), heads.queries(x, None))

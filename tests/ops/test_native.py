@@ -45,7 +45,7 @@ needs_compiler = pytest.mark.skipif(native._compiler() is None, reason="no C com
     ("environment", "reason"),
     [
         (dict(CC="/nonexistent/compiler"), "no C compiler (/nonexistent/compiler) was found"),
-        (dict(CFLAGS="--no-such-option"), "graph.c could not be compiled"),
+        (dict(CFLAGS="--no-such-option"), "the C code could not be compiled"),
     ],
     ids=["no compiler", "compiler fails"],
 )

@@ -33,7 +33,7 @@ class Cache:
         self.positions = past[:, None] + torch.arange(length, device=device)
         self.reach = int(past.max()) + length
         self.keep = keep
-        self._fresh = state is None
+        self.fresh = state is None
         self._old = iter(() if state is None else state[1:])
         self._kept: list[Tensor] = []
         self._row = torch.arange(batch, device=device)[:, None]
@@ -45,7 +45,7 @@ class Cache:
     def append(self, grid: Tensor) -> Tensor:
         """Store (B·T, …) at the tokens' positions; returns (B, S, …), all that is stored so far."""
         new = grid.view(*self.positions.shape, *grid.shape[1:])
-        if self._fresh and not self.keep:
+        if self.fresh and not self.keep:
             return new
         buffer = self._buffer(new, self.reach)
         write = buffer.index_put if torch.is_grad_enabled() else buffer.index_put_
@@ -57,10 +57,10 @@ class Cache:
     def block_means(self, rows: Tensor, block: int) -> Tensor:
         """Means (B, S // block, R) of the blocks of `block` rows of stored (B, S, R); old ones are kept."""
         count = self.reach // block
-        if self._fresh and not self.keep:
+        if self.fresh and not self.keep:
             return block_means(rows, block, 0, count)
         buffer = self._buffer(rows, count)
-        first = 0 if self._fresh else int(self.past.min()) // block
+        first = 0 if self.fresh else int(self.past.min()) // block
         buffer[:, first:count] = block_means(rows, block, first, count - first)
         self._kept.append(buffer)
         return buffer[:, :count]
@@ -68,16 +68,27 @@ class Cache:
     def extend(self, grid: Tensor, width: int) -> Tensor:
         """(B·T, …) behind the `width` positions before it, zeros where there were none: (B, width + T, …)."""
         new = grid.view(*self.positions.shape, *grid.shape[1:])
-        tail = new.new_zeros(new.shape[0], width, *new.shape[2:]) if self._fresh else next(self._old)
+        tail = new.new_zeros(new.shape[0], width, *new.shape[2:]) if self.fresh else next(self._old)
         extended = torch.cat([tail.to(new.dtype), new], 1)
         if self.keep:
             last = self.new[:, None] + torch.arange(width, device=new.device)
             self._kept.append(extended[self._row, last])
         return extended
 
+    def remembered(self, make: Callable[[], Tensor]) -> Tensor:
+        """(1 or B, …) as the first call made it, the same in every later call."""
+        if not self.fresh:
+            self._kept.append(next(self._old))
+            return self._kept[-1]
+        value = make()
+        if self.keep:
+            value = value.expand(len(self.past), *value.shape[1:])
+            self._kept.append(value)
+        return value
+
     def carried(self, start: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
         """A tensor handed from call to call: the old state's, or `start`; and where to put the next one."""
-        value = start if self._fresh else next(self._old)
+        value = start if self.fresh else next(self._old)
         slot = len(self._kept)
         self._kept.append(value)
 
@@ -88,7 +99,7 @@ class Cache:
 
     def _buffer(self, like: Tensor, length: int) -> Tensor:
         """The old state's next buffer (B, ≥ length, …), or a new one; it grows by doubling."""
-        if self._fresh:
+        if self.fresh:
             return like.new_zeros(like.shape[0], length, *like.shape[2:])
         buffer = next(self._old)
         missing = length - buffer.shape[1]

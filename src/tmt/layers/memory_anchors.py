@@ -43,6 +43,11 @@ class MemoryAnchors(nn.Module):
         normed = F.rms_norm(at_least_float32(x), x.shape[-1:])
         return share.sum(-2), share.transpose(-1, -2) @ normed
 
+    @staticmethod
+    def flops(weights: int, d_model: int) -> int:
+        """Operations of :meth:`collect` for that many weights."""
+        return 2 * weights * d_model
+
     def blend(
         self, old_count: Tensor, old_total: Tensor, count: Tensor, total: Tensor
     ) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
 from tmt.layers.decay import DistanceDecay, ForgetGate
+from tmt.layers.rotary import Rotation
 from tmt.layers.rows import Rows
 from tmt.ops.mesh import (
     Anchors,
@@ -70,10 +71,11 @@ class MeshAttention(nn.Module):
         similarity: Literal["cosine", "bilinear"],
         decay: Literal["none", "distance", "data"],
         decay_rate: float,
+        streams_memory: bool,
     ):
         super().__init__()
         self.heads = HeadProjections(d_model, n_heads, eps)
-        self.graph, self.builds_graph = graph, builds_graph
+        self.graph, self.builds_graph, self.streams_memory = graph, builds_graph, streams_memory
         self.routed = graph.kind not in ("none", "dense") and graph.k > 0
         self.routing_width = routing_dim or d_model
         self.routing = nn.Linear(d_model, routing_dim, bias=False) if self.routed and routing_dim else None
@@ -89,6 +91,7 @@ class MeshAttention(nn.Module):
         rows: Rows,
         sources: tuple[Tensor, Rows],
         carry: Carry | None,
+        rotation: Rotation,
         cache: Cache,
         anchors: Tensor | None,
         extra_window: int = 0,
@@ -99,13 +102,15 @@ class MeshAttention(nn.Module):
             x: (n, D) normalised states of `rows`, the tokens that run this layer.
             sources: states and rows that compute keys and values: the same, or all tokens.
             carry: what the tokens computed before; None in the first layer.
+            rotation: of all tokens of the grid.
             cache: gives the past's keys in exchange for the new ones.
             anchors: (1 or B, M, D) normalised anchors, or None.
             extra_window: tokens by which the window is wider for now (annealing).
         """
-        carry = self._renew(carry, *sources)
+        turned = (rows.take(rotation[0]), rows.take(rotation[1]))
+        carry = self._renew(carry, *sources, turned if sources[1] is rows else rotation)
         inputs = MeshInputs(
-            q=rows.pack(self.heads.queries(x, rows.positions)),
+            q=rows.pack(self.heads.queries(x, turned)),
             k=cache.append(carry.k),
             v=cache.append(carry.v),
             positions=rows.packed_positions,
@@ -122,9 +127,7 @@ class MeshAttention(nn.Module):
             inputs.similarity = SimilarityBias(rows.pack(routing), keys, self.similarity_gain)
             inputs.neighbours = self._neighbours(inputs, inputs.similarity, rows, carry, cache)
         if anchors is not None:
-            flat, shape = anchors.flatten(0, 1), anchors.shape[:2]
-            keys, values = self.heads.keys(flat, None), self.heads.values(flat)
-            inputs.anchors = Anchors(keys.unflatten(0, shape), values.unflatten(0, shape))
+            inputs.anchors = self._project(anchors, cache)
         output, weights = mesh_attention(inputs)
         weights = None if weights is None else rows.unpack(weights)
         return MeshResult(self.heads.merge(rows.unpack(output)), carry, inputs, weights)
@@ -132,7 +135,7 @@ class MeshAttention(nn.Module):
     def flops(self, positions: Tensor, rows: int, sources: int, banks: tuple[int, int]) -> int:
         """Operations for `rows` queries packed at `positions` (B, T') and `sources` new keys.
 
-        `banks` is the number of memory banks (0, 1 or B) and of the anchors in each.
+        `banks` is the number of memory banks to project (0, 1 or B) and of the anchors in each.
         """
         width = self.routing_width if self.routed else 0
         slots = self.graph.width if self.routed else 0
@@ -147,13 +150,27 @@ class MeshAttention(nn.Module):
             return total
         return total + graph_flops(positions, width, self.graph, graph_impl(weight, self.graph))
 
+    def _project(self, anchors: Tensor, cache: Cache) -> Anchors:
+        """Keys and values of anchors (1 or B, M, D); those of a frozen bank are kept in the state."""
+        flat, shape = anchors.flatten(0, 1), anchors.shape[:2]
+
+        def keys() -> Tensor:
+            return self.heads.keys(flat, None).unflatten(0, shape)
+
+        def values() -> Tensor:
+            return self.heads.values(flat).unflatten(0, shape)
+
+        if self.streams_memory:
+            return Anchors(keys(), values())
+        return Anchors(cache.remembered(keys), cache.remembered(values))
+
     def _window(self, extra: int = 0) -> int:
         return EVERYTHING if self.graph.kind == "dense" else self.graph.window + extra
 
-    def _renew(self, carry: Carry | None, x: Tensor, rows: Rows) -> Carry:
+    def _renew(self, carry: Carry | None, x: Tensor, rows: Rows, rotation: Rotation) -> Carry:
         """The carry with what `rows` compute from their states (n, D) in this layer."""
         new = Carry(
-            self.heads.keys(x, rows.positions),
+            self.heads.keys(x, rotation),
             self.heads.values(x),
             self._route(x) if self.routed else None,
             None if self.forget is None else self.forget(x),

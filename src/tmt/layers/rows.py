@@ -1,5 +1,7 @@
 """Depth compaction: the tokens of a batch that a layer works on, gathered once and scattered back."""
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -22,15 +24,16 @@ class Rows:
         """n, the tokens in the subset."""
         return self.grid_positions.numel() if self.index is None else len(self.index)
 
-    @property
+    @cached_property
     def positions(self) -> Tensor:
         """(n,) position of every token in its sequence."""
         return self.take(self.grid_positions.flatten())
 
-    @property
+    @cached_property
     def packed_positions(self) -> Tensor:
         """(B, T') positions as :meth:`pack` orders them; padding repeats the row's last one."""
-        return self.pack(self.positions).cummax(1).values
+        packed = self.pack(self.positions)
+        return packed if self.index is None else packed.cummax(1).values
 
     def take(self, grid: Tensor) -> Tensor:
         """(n, …) rows of a grid."""

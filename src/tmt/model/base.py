@@ -1,6 +1,7 @@
 """What every architecture shares: embedding, head, loss, decoding state and the interface around them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,14 +34,19 @@ class ModelOutput:
     """The exits' own training objective, float32 scalar, where it has one."""
     state: State | None = None
     """Decoding state after these tokens, when asked for."""
-    flops: int = 0
-    """Operations executed (a multiply-add is two), head included, counted from the shapes that ran."""
+    work: list[Callable[[], int]] = field(default_factory=list)
+    """Counters of what ran; see :attr:`flops`."""
     layer_tokens: list[int] = field(default_factory=list)
     """Tokens that each layer worked on."""
     depth: Tensor | None = None
     """(B, T) int64 layers that each token ran, where that differs between tokens."""
     statistics: dict[str, Tensor] = field(default_factory=dict)
     """Detached sums for :meth:`LanguageModel.after_step`; add them up over micro-batches and ranks."""
+
+    @property
+    def flops(self) -> int:
+        """Operations executed (a multiply-add is two), head included, counted from the shapes that ran."""
+        return sum(count() for count in self.work)
 
 
 @dataclass
@@ -103,17 +109,16 @@ class LanguageModel(nn.Module, ABC):
         self._check(tokens, cache)
         diagnose = not self.training if return_diagnostics is None else return_diagnostics
         hidden = self.trunk(tokens, cache, diagnose)
-        output, states = hidden.output, self.norm(hidden.states)
-        scored = tokens.numel()
+        output, scored = hidden.output, tokens.numel()
         if targets is not None:
-            self._score(output, states, targets)
+            self._score(output, self.norm(hidden.states), targets)
         else:
-            states = states.view(*tokens.shape, -1)
+            states = hidden.states.view(*tokens.shape, -1)
             if last_only:
                 states = states[torch.arange(len(states), device=states.device), cache.new - 1][:, None]
                 scored = len(states)
-            output.logits = self.head(states)
-        output.flops += 2 * scored * self.head.weight.numel()
+            output.logits = self.head(self.norm(states))
+        output.work.append(lambda: 2 * scored * self.head.weight.numel())
         if cache.keep:
             output.state = cache.state()
         return output

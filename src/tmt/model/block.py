@@ -9,6 +9,7 @@ from tmt.layers.decay import ChannelDecay
 from tmt.layers.feed_forward import DualStreamFFN, LocalMix, SwiGLU
 from tmt.layers.mesh_attention import Carry, MeshAttention
 from tmt.layers.norm import RMSNorm
+from tmt.layers.rotary import Rotation
 from tmt.layers.rows import Rows
 from tmt.model.config import TMTConfig
 from tmt.model.trace import LayerTrace
@@ -35,6 +36,7 @@ class TMTBlock(nn.Module):
             similarity=config.edge_similarity,
             decay=config.decay,
             decay_rate=config.decay_rate,
+            streams_memory=config.stream_memory,
         )
         self.channel_decay = ChannelDecay(d, config.decay_horizon) if config.channel_decay else None
         self.ffn_norm = RMSNorm(d, eps)
@@ -51,6 +53,7 @@ class TMTBlock(nn.Module):
         rows: Rows,
         gain: Tensor | None,
         carry: Carry | None,
+        rotation: Rotation,
         cache: Cache,
         anchors: Tensor | None,
         extra_window: int,
@@ -62,7 +65,7 @@ class TMTBlock(nn.Module):
         h = rows.take(x)
         normed = self.attention_norm(h)
         sources = (normed, rows) if self.reuse else (self.attention_norm(x), Rows(rows.grid_positions))
-        mesh = self.attention(normed, rows, sources, carry, cache, anchors, extra_window)
+        mesh = self.attention(normed, rows, sources, carry, rotation, cache, anchors, extra_window)
         update = mesh.update
         if self.channel_decay is not None:
             update = update * self.channel_decay(rows.positions).to(update.dtype)

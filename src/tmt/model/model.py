@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -64,18 +65,22 @@ class TMTModel(LanguageModel):
         rows = everyone = Rows(cache.positions)
         anchors, update_memory = self._open_memory(cache)
         banks = (0, 0) if anchors is None else (anchors.shape[0], anchors.shape[1])
+        if not (cache.fresh or self.config.stream_memory):
+            banks = (0, banks[1])
         extra_window = self._extra_window()
+        rotation = self.blocks[0].attention.heads.rotation(everyone.positions)
         for layer, block in enumerate(self.blocks):
             if layer == self.landing:
                 rows, gain = everyone, None
-            x, trace = block(x, rows, gain, carry, cache, anchors, extra_window)
+            x, trace = block(x, rows, gain, carry, rotation, cache, anchors, extra_window)
             carry = trace.mesh.carry
-            output.flops += block.flops(trace.mesh.inputs.positions, rows.count, everyone.count, banks)
+            shapes = (trace.mesh.inputs.positions, rows.count, everyone.count, banks)
+            output.work.append(partial(block.flops, *shapes))
             output.layer_tokens.append(rows.count)
             traces.append(trace)
             if str(layer) in self.gates:
                 trace.decision = decision = self._decide(layer, tokens, rows.take(x), rows)
-                output.flops += self.gates[str(layer)].flops(rows.count)
+                output.work.append(partial(self.gates[str(layer)].flops, rows.count))
                 rows, gain = rows.keep(decision.stay), decision.gain
                 gain = None if gain is None else gain[decision.stay]
         if self.gates:
@@ -133,7 +138,7 @@ class TMTModel(LanguageModel):
                 )
                 weights, states = rows.pack(weights * real[:, None]), rows.pack(states)
             collected.append(MemoryAnchors.collect(weights, states))
-            output.flops += 2 * weights.numel() * self.config.d_model
+            output.work.append(partial(MemoryAnchors.flops, weights.numel(), self.config.d_model))
         counts, totals = zip(*collected, strict=True)
         return torch.stack(counts).sum(0), torch.stack(totals).sum(0)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, cast
 
 import torch
@@ -11,6 +12,7 @@ from tmt.layers.attention import HeadProjections, dense_attention_flops, dense_c
 from tmt.layers.cache import Cache
 from tmt.layers.feed_forward import SwiGLU
 from tmt.layers.norm import RMSNorm
+from tmt.layers.rotary import Rotation
 from tmt.model.base import Hidden, LanguageModel, ModelOutput
 from tmt.model.checks import require_positive
 from tmt.model.common_config import ModelConfig
@@ -51,13 +53,11 @@ class Block(nn.Module):
         self.ffn = SwiGLU(d, config.ffn_dim)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, cache: Cache) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation, cache: Cache) -> Tensor:
         """(B·T, D) to (B·T, D)."""
-        batch, length = cache.positions.shape
-        positions = cache.positions.flatten()
         normed = self.attention_norm(x)
-        q = self.attention.queries(normed, positions).unflatten(0, (batch, length))
-        k = cache.append(self.attention.keys(normed, positions))
+        q = self.attention.queries(normed, rotation).unflatten(0, cache.positions.shape)
+        k = cache.append(self.attention.keys(normed, rotation))
         v = cache.append(self.attention.values(normed))
         attended = dense_causal_attention(q, k, v, cache.positions)
         x = x + self.dropout(self.attention.merge(attended.flatten(0, 1)))
@@ -84,9 +84,10 @@ class Transformer(LanguageModel):
         """See :class:`LanguageModel`."""
         x = self.embed(tokens)
         output = ModelOutput()
+        rotation = self.blocks[0].attention.rotation(cache.positions.flatten())
         for block in self.blocks:
-            x = block(x, cache)
-            output.flops += block.flops(cache.positions)
+            x = block(x, rotation, cache)
+            output.work.append(partial(block.flops, cache.positions))
             output.layer_tokens.append(tokens.numel())
         return Hidden(x, output)
 

@@ -13,14 +13,15 @@ from tmt.ops import native
 from tmt.ops.mesh.types import Gradients, GraphSpec, MeshInputs
 from tmt.ops.native import pointer
 
-_FOLDER = Path(__file__).parent
-_PIECE = 64  # queries that share one row of partial sums
+_GRAPH = Path(__file__).with_name("graph.c")
+_ATTENTION = {way: _GRAPH.with_name(f"attention_{way}.c") for way in ("forward", "backward")}
+_PIECE = 64  # rows of one piece of work, in the C code
 _LANES = 16
 
 
 def available() -> bool:
     """Whether the C code can be built on this machine."""
-    return _graph_library() is not None
+    return native.load(_GRAPH) is not None
 
 
 def forward(inputs: MeshInputs) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,7 +31,7 @@ def forward(inputs: MeshInputs) -> tuple[Tensor, Tensor, Tensor]:
     log_sum = inputs.q.new_empty(batch, queries, heads, dtype=torch.float32)
     usage = log_sum.new_empty(batch, queries, inputs.anchors.count if inputs.anchors else 0)
     library, mesh = _attention_library("forward", inputs.q), _describe(inputs)
-    library.forward(ctypes.byref(mesh), *map(pointer, (output, log_sum, usage)), _threads())
+    library.forward(ctypes.byref(mesh), *map(pointer, (output, log_sum, usage)), _threads(inputs.q))
     return output, log_sum, usage
 
 
@@ -51,11 +52,11 @@ def backward(inputs: MeshInputs, grad_output: Tensor, output: Tensor, log_sum: T
         grads.forget_q = torch.empty_like(inputs.forget.q)
         grads.forget_k = torch.empty(inputs.forget.k.shape)
     by_query = (grad_output, output, log_sum, grads.q, grads.similarity_q, grads.forget_q, *edges, partials)
-    library.backward_queries(ctypes.byref(mesh), *map(pointer, by_query), _threads())
+    library.backward_queries(ctypes.byref(mesh), *map(pointer, by_query), _threads(inputs.q))
     start = torch.empty(batch, inputs.k.shape[1] + 1, dtype=torch.int32)
     incoming = torch.empty(batch, queries * mesh.slots, dtype=torch.int32)
     by_key = (grad_output, *edges, start, incoming, grads.k, grads.v, grads.similarity_k, grads.forget_k)
-    library.backward_keys(ctypes.byref(mesh), *map(pointer, by_key), _threads())
+    library.backward_keys(ctypes.byref(mesh), *map(pointer, by_key), _threads(inputs.k))
     anchor_k, anchor_v, gain, decay_rate = partials.sum(1).split(sizes, -1)
     if inputs.similarity is not None:
         grads.gain = gain.sum(0)
@@ -86,7 +87,12 @@ def build_graph(
         *(spec.k, spec.window, spec.block, spec.k_global, spec.exact_until, spec.successors),
         *map(pointer, (routing_q, routing_k, means, positions, earliest)),
     )
-    _graph_library().build_graph(ctypes.byref(search), pointer(table), _threads())
+    many = queries >= _LANES
+    groups = [
+        x.new_empty(batch, -(-x.shape[1] // _LANES), x.shape[2], _LANES) for x in (routing_k, means) if many
+    ]
+    scratch = map(pointer, groups or (None, None))
+    native.library(_GRAPH).build_graph(ctypes.byref(search), *scratch, pointer(table), _threads(positions))
     return table
 
 
@@ -94,7 +100,7 @@ def block_means(rows: Tensor, block: int, first: int, count: int) -> Tensor:
     """Means (B, count, R) of the blocks of `block` rows from block `first` on, of rows (B, S, R) float32."""
     means = rows.new_empty(rows.shape[0], count, rows.shape[2])
     sizes = (rows.stride(0), *rows.shape, block, first, count)
-    _graph_library().block_means(pointer(rows), *map(ctypes.c_int64, sizes), pointer(means))
+    native.library(_GRAPH).block_means(pointer(rows), *map(ctypes.c_int64, sizes), pointer(means))
     return means
 
 
@@ -103,21 +109,29 @@ def earliest_audible(forget_q: Tensor, forget_k: Tensor, positions: Tensor, floo
     earliest = torch.empty_like(positions)
     stride, sizes = ctypes.c_int64(forget_k.stride(0)), map(ctypes.c_int64, forget_q.shape)
     tensors = map(pointer, (forget_q, forget_k))
-    _graph_library().earliest_audible(
+    native.library(_GRAPH).earliest_audible(
         *tensors, stride, pointer(positions), *sizes, ctypes.c_float(floor), pointer(earliest)
     )
     return earliest
+
+
+def _fields(kind: type, *names: str) -> list[tuple[str, type]]:
+    return [(name, kind) for name in names]
 
 
 class _Mesh(ctypes.Structure):
     """`mesh` of attention.h."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in "batch queries keys heads slots routing anchors window".split()),
-        *((f"{name}_stride", ctypes.c_int64) for name in "k v similarity forget anchor".split()),
-        *((name, ctypes.c_void_p) for name in "q k v positions neighbours".split()),
-        *((name, ctypes.c_void_p) for name in "similarity_q similarity_k gain forget_q forget_k".split()),
-        *((name, ctypes.c_void_p) for name in "decay_rate anchor_k anchor_v".split()),
+        *_fields(
+            ctypes.c_int64, "batch", "queries", "keys", "heads", "slots", "routing", "anchors", "window"
+        ),
+        *_fields(
+            ctypes.c_int64, "k_stride", "v_stride", "similarity_stride", "forget_stride", "anchor_stride"
+        ),
+        *_fields(ctypes.c_void_p, "q", "k", "v", "positions", "neighbours"),
+        *_fields(ctypes.c_void_p, "similarity_q", "similarity_k", "gain", "forget_q", "forget_k"),
+        *_fields(ctypes.c_void_p, "decay_rate", "anchor_k", "anchor_v"),
     ]
 
 
@@ -125,12 +139,9 @@ class _Search(ctypes.Structure):
     """`search` of graph.c."""
 
     _fields_ = [
-        *(
-            (name, ctypes.c_int64)
-            for name in "batch queries keys routing means key_stride mean_stride".split()
-        ),
-        *((name, ctypes.c_int64) for name in "k window block k_global exact_until successors".split()),
-        *((name, ctypes.c_void_p) for name in "q key mean positions earliest".split()),
+        *_fields(ctypes.c_int64, "batch", "queries", "keys", "routing", "means", "key_stride", "mean_stride"),
+        *_fields(ctypes.c_int64, "k", "window", "block", "k_global", "exact_until", "successors"),
+        *_fields(ctypes.c_void_p, "q", "key", "mean", "positions", "earliest"),
     ]
 
 
@@ -151,7 +162,8 @@ def _describe(inputs: MeshInputs) -> _Mesh:
         mesh.forget_stride = forget.k.stride(0)
         tensors |= dict(forget_q=forget.q, forget_k=forget.k)
     if anchors is not None:
-        mesh.anchors, mesh.anchor_stride = anchors.count, anchors.k.stride(0) if len(anchors.k) > 1 else 0
+        shared = len(anchors.k) < batch
+        mesh.anchors, mesh.anchor_stride = anchors.count, 0 if shared else anchors.k.stride(0)
         tensors |= dict(anchor_k=anchors.k, anchor_v=anchors.v)
     for name, tensor in tensors.items():
         setattr(mesh, name, pointer(tensor))
@@ -160,14 +172,10 @@ def _describe(inputs: MeshInputs) -> _Mesh:
 
 def _attention_library(direction: str, q: Tensor) -> ctypes.CDLL:
     defines = dict(WIDTH=q.shape[-1], BF16=int(q.dtype == torch.bfloat16))
-    library = native.load(_FOLDER / f"attention_{direction}.c", **defines)
-    assert library is not None  # `available` has compiled already
-    return library
+    return native.library(_ATTENTION[direction], **defines)
 
 
-def _graph_library() -> ctypes.CDLL | None:
-    return native.load(_FOLDER / "graph.c")
-
-
-def _threads() -> ctypes.c_int:
-    return ctypes.c_int(torch.get_num_threads())
+def _threads(rows: Tensor) -> ctypes.c_int:
+    """As many as torch uses, but no more than pieces of work of rows (B, T, …)."""
+    pieces = rows.shape[0] * -(-rows.shape[1] // _PIECE)
+    return ctypes.c_int(max(1, min(torch.get_num_threads(), pieces)))

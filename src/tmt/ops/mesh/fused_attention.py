@@ -26,7 +26,7 @@ def available(q: Tensor, window: int) -> bool:
 
 def mesh_attention(inputs: MeshInputs) -> tuple[Tensor, Tensor | None]:
     """See :func:`tmt.ops.mesh.mesh_attention`."""
-    output, _, usage = _attend(*_flat(_prepared(inputs)))
+    output, _, usage = torch.ops.tmt.mesh_attention(*_flat(_prepared(inputs)))
     return output, usage.detach() if inputs.anchors else None
 
 
@@ -135,20 +135,18 @@ def _differentiate(ctx: Any, grad_output: Tensor, *_: Any) -> tuple[Tensor | Non
     rest = iter(tensors)
     flat = [next(rest) if here else None for here in ctx.present]
     flat[4] = ctx.window
-    gradients = iter(_attend_backward(grad_output, output, log_sum, *flat))
+    gradients = iter(torch.ops.tmt.mesh_attention_backward(grad_output, output, log_sum, *flat))
     wanted = [i in _DIFFERENTIABLE and flat[i] is not None for i in range(len(flat))]
     return tuple(next(gradients) if here else None for here in wanted)
 
 
-_attend = torch.library.custom_op(
-    "tmt::mesh_attention", _forward, mutates_args=(), schema=f"({_INPUTS}) -> (Tensor, Tensor, Tensor)"
-)
-_attend.register_fake(_fake_forward)
-_attend.register_autograd(_differentiate, setup_context=_keep)
-_attend_backward = torch.library.custom_op(
+torch.library.define("tmt::mesh_attention", f"({_INPUTS}) -> (Tensor, Tensor, Tensor)")
+torch.library.define(
     "tmt::mesh_attention_backward",
-    _backward,
-    mutates_args=(),
-    schema=f"(Tensor grad_output, Tensor output, Tensor log_sum, {_INPUTS}) -> Tensor[]",
+    f"(Tensor grad_output, Tensor output, Tensor log_sum, {_INPUTS}) -> Tensor[]",
 )
-_attend_backward.register_fake(_fake_backward)
+torch.library.impl("tmt::mesh_attention", ("cpu", "cuda"), _forward)
+torch.library.impl("tmt::mesh_attention_backward", ("cpu", "cuda"), _backward)
+torch.library.register_fake("tmt::mesh_attention", _fake_forward)
+torch.library.register_fake("tmt::mesh_attention_backward", _fake_backward)
+torch.library.register_autograd("tmt::mesh_attention", _differentiate, setup_context=_keep)

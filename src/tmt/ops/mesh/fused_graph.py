@@ -29,17 +29,21 @@ def build_graph(
 ) -> Tensor:
     """See :func:`tmt.ops.mesh.build_graph`; `spec.kind` is "knn"."""
     sizes = (spec.k, spec.window, spec.successors, spec.block, spec.k_global, spec.exact_until)
-    return _choose(routing_q.float(), _rows(routing_k.float()), positions, earliest, _rows(means), *sizes)
+    return torch.ops.tmt.build_graph(
+        routing_q.float(), _rows(routing_k.float()), positions, earliest, _rows(means), *sizes
+    )
 
 
 def block_means(rows: Tensor, block: int, first: int, count: int) -> Tensor:
     """See :func:`tmt.ops.mesh.block_means`."""
-    return _average(_rows(rows), block, first, count)
+    return torch.ops.tmt.block_means(_rows(rows), block, first, count)
 
 
 def earliest_audible(forget_q: Tensor, forget_k: Tensor, positions: Tensor, floor: float) -> Tensor:
     """See :func:`tmt.ops.mesh.earliest_audible`."""
-    return _listen(forget_q.detach().float(), _rows(forget_k.detach().float()), positions, floor)
+    return torch.ops.tmt.earliest_audible(
+        forget_q.detach().float(), _rows(forget_k.detach().float()), positions, floor
+    )
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -47,52 +51,56 @@ def _rows(x: Tensor) -> Tensor:
     return x if not len(x) or x[0].is_contiguous() else x.contiguous()
 
 
-@torch.library.custom_op("tmt::build_graph", mutates_args=())
-def _choose(
-    routing_q: Tensor,
-    routing_k: Tensor,
-    positions: Tensor,
-    earliest: Tensor | None,
-    means: Tensor,
-    k: int,
-    window: int,
-    successors: bool,
-    block: int,
-    k_global: int,
-    exact_until: int,
-) -> Tensor:
-    spec = GraphSpec("knn", k, window, successors, block, k_global, exact_until)
-    if routing_q.device.type == "cpu":
-        earliest = None if earliest is None else earliest.contiguous()
-        return cpu.build_graph(
-            routing_q.contiguous(), routing_k, positions.contiguous(), spec, earliest, means
-        )
+def _choose_cpu(routing_q, routing_k, positions, earliest, means, *sizes) -> Tensor:
+    earliest = None if earliest is None else earliest.contiguous()
+    tensors = (routing_q.contiguous(), routing_k, positions.contiguous())
+    return cpu.build_graph(*tensors, GraphSpec("knn", *sizes), earliest, means)
+
+
+def _choose_cuda(routing_q, routing_k, positions, earliest, means, *sizes) -> Tensor:
     triton_graph = importlib.import_module("tmt.ops.mesh.triton_graph")
-    return triton_graph.build_graph(routing_q, routing_k, positions, spec, earliest)
+    spec = GraphSpec("knn", *sizes)
+    return triton_graph.build_graph(routing_q, routing_k, positions, spec, earliest, means)
 
 
-@_choose.register_fake
-def _(routing_q, routing_k, positions, earliest, means, k, window, successors, *_):
-    return positions.new_empty(*positions.shape, k * (2 if successors else 1))
+def _choose_fake(routing_q, routing_k, positions, earliest, means, *sizes) -> Tensor:
+    return positions.new_empty(*positions.shape, GraphSpec("knn", *sizes).width)
 
 
-@torch.library.custom_op("tmt::block_means", mutates_args=())
-def _average(rows: Tensor, block: int, first: int, count: int) -> Tensor:
-    return (cpu if rows.device.type == "cpu" else graph).block_means(rows, block, first, count)
-
-
-@_average.register_fake
-def _(rows, block, first, count):
+def _average_fake(rows, block, first, count) -> Tensor:
     return rows.new_empty(rows.shape[0], count, rows.shape[2])
 
 
-@torch.library.custom_op("tmt::earliest_audible", mutates_args=())
-def _listen(forget_q: Tensor, forget_k: Tensor, positions: Tensor, floor: float) -> Tensor:
-    if forget_q.device.type == "cpu":
-        return cpu.earliest_audible(forget_q.contiguous(), forget_k, positions.contiguous(), floor)
-    return graph.earliest_audible(forget_q, forget_k, positions, floor)
+def _listen_cpu(forget_q, forget_k, positions, floor) -> Tensor:
+    return cpu.earliest_audible(forget_q.contiguous(), forget_k, positions.contiguous(), floor)
 
 
-@_listen.register_fake
-def _(forget_q, forget_k, positions, floor):
+def _listen_fake(forget_q, forget_k, positions, floor) -> Tensor:
     return torch.empty_like(positions)
+
+
+_OPERATORS = {
+    "tmt::build_graph(Tensor routing_q, Tensor routing_k, Tensor positions, Tensor? earliest, Tensor means, "
+    "int k, int window, bool successors, int block, int k_global, int exact_until) -> Tensor": (
+        _choose_cpu,
+        _choose_cuda,
+        _choose_fake,
+    ),
+    "tmt::block_means(Tensor rows, int block, int first, int count) -> Tensor": (
+        cpu.block_means,
+        graph.block_means,
+        _average_fake,
+    ),
+    "tmt::earliest_audible(Tensor forget_q, Tensor forget_k, Tensor positions, float floor) -> Tensor": (
+        _listen_cpu,
+        graph.earliest_audible,
+        _listen_fake,
+    ),
+}
+
+for _schema, (_on_cpu, _on_cuda, _fake) in _OPERATORS.items():
+    _name, _signature = _schema.split("(", 1)
+    torch.library.define(_name, "(" + _signature)
+    torch.library.impl(_name, "cpu", _on_cpu)
+    torch.library.impl(_name, "cuda", _on_cuda)
+    torch.library.register_fake(_name, _fake)

@@ -101,22 +101,23 @@ static void write_neighbours(const search *s, const ranking *best, long position
     }
 }
 
-static float *transposed(const float *rows, long stride, long batch, long count, long routing, int threads) {
+static void transpose(const float *rows, long stride, long batch, long count, long routing, float *target,
+                      int threads) {
     long groups = round_up(count) / LANES;
-    float *target = malloc(most(1, batch * groups) * routing * LANES * sizeof *target);
 #pragma omp parallel for num_threads(threads)
     for (long i = 0; i < batch * groups; i++)
         transpose_group(rows + i / groups * stride, count, routing, i % groups, target + i * routing * LANES);
-    return target;
 }
 
-/* table (B, T, k or 2k). Calls of few queries (decoding) transpose only what they read. */
-void build_graph(const search *s, int64_t *table, int threads) {
+/* table (B, T, k or 2k); key_groups and mean_groups are scratch for (B, S or W rounded up to 16, R), or NULL
+   for a call of few queries (decoding), which transposes only what it reads. */
+void build_graph(const search *s, float *key_groups, float *mean_groups, int64_t *table, int threads) {
     long pieces = (s->queries + PIECE - 1) / PIECE, columns = s->k * (s->successors ? 2 : 1);
-    int many = s->queries >= LANES;
-    float *keys = many ? transposed(s->key, s->key_stride, s->batch, s->keys, s->routing, threads) : NULL;
-    float *means = many ? transposed(s->mean, s->mean_stride, s->batch, s->means, s->routing, threads) : NULL;
     long key_size = round_up(s->keys) * s->routing, mean_size = round_up(s->means) * s->routing;
+    if (key_groups) {
+        transpose(s->key, s->key_stride, s->batch, s->keys, s->routing, key_groups, threads);
+        transpose(s->mean, s->mean_stride, s->batch, s->means, s->routing, mean_groups, threads);
+    }
 #pragma omp parallel num_threads(threads)
     {
         float *scratch = malloc(s->routing * LANES * sizeof *scratch);
@@ -125,10 +126,10 @@ void build_graph(const search *s, int64_t *table, int threads) {
 #pragma omp for schedule(dynamic)
         for (long piece = 0; piece < s->batch * pieces; piece++) {
             long row = piece / pieces, start = piece % pieces * PIECE;
-            pool tokens = {s->key + row * s->key_stride, many ? keys + row * key_size : NULL, s->keys,
-                           s->routing, scratch};
-            pool summaries = {s->mean + row * s->mean_stride, many ? means + row * mean_size : NULL, s->means,
-                              s->routing, scratch};
+            pool tokens = {s->key + row * s->key_stride, key_groups ? key_groups + row * key_size : NULL,
+                           s->keys, s->routing, scratch};
+            pool summaries = {s->mean + row * s->mean_stride, key_groups ? mean_groups + row * mean_size : NULL,
+                              s->means, s->routing, scratch};
             for (long query = start; query < least(start + PIECE, s->queries); query++) {
                 long at = row * s->queries + query, position = s->positions[at];
                 long first = s->earliest ? s->earliest[at] : 0;
@@ -139,8 +140,6 @@ void build_graph(const search *s, int64_t *table, int threads) {
         free(scratch);
         free(ranks);
     }
-    free(keys);
-    free(means);
 }
 
 /* means (B, W, R) of the blocks first..first+W−1 of rows (B, S, R), every one complete or not read. */

@@ -44,8 +44,16 @@ def load(source: Path, **defines: int) -> ctypes.CDLL | None:
         return ctypes.CDLL(str(target / "library.so"))
     except (InputError, OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or str(error)
-        _warn(f"{source.name} could not be compiled ({said.strip().splitlines()[-1]})")
+        _warn(f"the C code could not be compiled ({said.strip().splitlines()[-1]})")
         return None
+
+
+def library(source: Path, **defines: int) -> ctypes.CDLL:
+    """The same for a caller who has made sure that it can be built; RuntimeError where it cannot."""
+    loaded = load(source, **defines)
+    if loaded is None:
+        raise RuntimeError(f"{source.name} is not compiled on this machine; ask `load` first")
+    return loaded
 
 
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
