@@ -1,8 +1,12 @@
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import settings
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by whichever test
 
 settings.register_profile("tmt", derandomize=True, deadline=None, max_examples=20, database=None)
 settings.load_profile("tmt")

@@ -17,11 +17,6 @@ from tmt.ops.mesh import build_graph as choose_neighbours
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def interpret(patch: pytest.MonkeyPatch) -> None:
-    if DEVICE == "cpu":
-        patch.setenv("TRITON_INTERPRET", "1")
-
-
 def correct_half_precision(patch: pytest.MonkeyPatch) -> None:
     """Triton's interpreter (3.7) truncates to bfloat16 and multiplies bfloat16 matrices by their bits."""
     from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
@@ -43,17 +38,15 @@ def correct_half_precision(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(InterpreterBuilder, "create_dot", create_dot)
 
 
-with pytest.MonkeyPatch.context() as at_import:  # Triton decides at its decorators whether to interpret
-    interpret(at_import)
-    triton = pytest.importorskip("triton")
-    from tmt.ops.mesh import triton_attention, triton_graph, triton_operands
+triton = pytest.importorskip("triton")
+
+from tmt.ops.mesh import triton_attention, triton_graph, triton_operands  # noqa: E402
 
 poisoned: list[Tensor] = []
 
 
 @pytest.fixture(autouse=True)
 def kernels_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    interpret(monkeypatch)
     correct_half_precision(monkeypatch)
     monkeypatch.setattr(triton_operands, "BLOCK", 16)
     monkeypatch.setattr(triton_attention, "ANCHOR_CHUNK", 16)

@@ -13,8 +13,8 @@ from tmt.errors import InputError
 from tmt.text import SPLITS
 from tmt.text.corpus import Corpus, SplitCorpus
 from tmt.tokens import Tokenizer, TokenSplits, make_tokenizer, prepare
-from tmt.user_cache import cache_root
 from tmt.tokens.shards import ShardWriter
+from tmt.user_cache import cache_root
 
 BYTES = make_tokenizer("bytes")
 

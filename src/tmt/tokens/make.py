@@ -12,9 +12,9 @@ from tmt.errors import InputError, unknown
 from tmt.text import Corpus
 from tmt.text.reason import reason
 from tmt.tokens.byte_level import BPETokenizer, ByteTokenizer, load_byte_level, train_bpe
-from tmt.user_cache import built_whole, cache_root, discard
 from tmt.tokens.sentence_piece import SentencePieceTokenizer, train_sentence_piece
 from tmt.tokens.tokenizer import Tokenizer
+from tmt.user_cache import built_whole, cache_root, discard
 
 TRAINING_BYTES = 2**28
 """A tokenizer is trained on at most so many characters of the train split."""

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from tmt.errors import InputError
 from tmt.text import SPLITS, Corpus, Split
-from tmt.user_cache import built_whole, cache_root, discard
 from tmt.tokens.shards import SHARD_TOKENS, ShardWriter, id_dtype
 from tmt.tokens.stream import TokenStream
 from tmt.tokens.tokenizer import Tokenizer
+from tmt.user_cache import built_whole, cache_root, discard
 
 BATCH_CHARACTERS = 2**20
 _FORMAT = 1
