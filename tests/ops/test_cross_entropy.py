@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tmt.ops.cross_entropy import chunked, linear_cross_entropy, token_nll
+from tmt.ops import native
+from tmt.ops.cross_entropy import chunked, fused, linear_cross_entropy, token_nll
 
 
 def draw(
@@ -96,5 +97,21 @@ def test_under_autocast_the_softmax_stays_in_single_precision():
 
 
 def test_no_block_holds_all_logits():
-    assert chunked._block_rows(torch.empty(50257, 1)) * 50257 < 2**24
-    assert chunked._block_rows(torch.empty(4096, 1)) * 4096 <= chunked.BLOCK_ELEMENTS
+    assert chunked._block_rows(torch.empty(50257, 1)) * 50257 < 2**25
+    assert chunked._block_rows(torch.empty(1024, 1)) * 1024 <= chunked.BLOCK_ELEMENTS
+
+
+@pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("columns", [1, 15, 16, 50])
+def test_the_fused_gradient_equals_the_plain_one(
+    columns: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+):
+    torch.manual_seed(columns)
+    logits, column = (torch.randn(7, columns) * 20).to(dtype), torch.randint(columns, (7, 1))
+    plain, fast = logits.clone(), logits.clone()
+    assert fused.available(logits)
+    nll = chunked._into_gradient(fast, column)
+    monkeypatch.setattr(fused, "available", lambda logits: False)
+    torch.testing.assert_close(nll, chunked._into_gradient(plain, column), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(fast, plain, rtol=0.01 if dtype == torch.bfloat16 else 1e-5, atol=1e-6)

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 from torch import nn
-from torch.optim import AdamW, Muon
+from torch.optim import AdamW
 
 from tiny_models import VARIANTS, tiny
 from tmt.config import OptimConfig
+from tmt.training.muon import Muon
 from tmt.training.optimizers import build_optimizers, describe, parameter_groups
 
 VARIED: dict[str, dict[str, Any]] = {

@@ -87,7 +87,7 @@ def test_stopped_in_this_process(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    step = Trainer._step
+    step = Trainer.take_step
 
     def step_and_interrupt(trainer: Trainer):
         if trainer.step + 1 == stop:
@@ -96,7 +96,7 @@ def test_stopped_in_this_process(
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", step_and_interrupt)
+        patch.setattr(Trainer, "take_step", step_and_interrupt)
         stopped = train(folder, *options, arch=arch)
     assert stopped.code == 130
     assert stopped.err.splitlines()[-1] == (

@@ -28,7 +28,7 @@ def gradients_of_first_step(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -
         seen.update({name: p.grad.clone() for name, p in trainer.model.named_parameters()})
 
     monkeypatch.setattr(trainer.optimizers[0], "step", remember)
-    trainer._step()
+    trainer.take_step()
     return seen
 
 
@@ -50,7 +50,7 @@ def test_accumulated_small_batches_are_one_large_batch(tmp_path: Path, monkeypat
     for name, gradient in expected.items():
         torch.testing.assert_close(actual[name], gradient, rtol=1e-4, atol=1e-6)
     for _ in range(3):
-        assert parts._step().loss == pytest.approx(whole._step().loss, abs=2e-5)
+        assert parts.take_step().loss == pytest.approx(whole.take_step().loss, abs=2e-5)
 
 
 @pytest.mark.parametrize("limit", [0.01, 0.0, 1e6])
@@ -59,7 +59,7 @@ def test_gradients_are_clipped_to_the_norm_asked_for(
 ):
     trainer = make_trainer(tmp_path, steps=2, optim=PLAIN | {"grad_clip": limit})
     norm = float(get_total_norm(gradients_of_first_step(trainer, monkeypatch).values()))
-    free = make_trainer(tmp_path, steps=2, optim=UNCLIPPED)._step().grad_norm
+    free = make_trainer(tmp_path, steps=2, optim=UNCLIPPED).take_step().grad_norm
     assert free > 0.05
     assert norm == pytest.approx(limit if limit == 0.01 else free, rel=1e-3)
 
@@ -74,7 +74,7 @@ def test_the_average_is_that_of_the_weights(arch: str, tmp_path: Path):
     trainer = make_trainer(tmp_path, arch, steps=6, optim={"ema_decay": 0.8})
     expected: dict[str, Tensor] = {}
     for _ in range(5):
-        trainer._step()
+        trainer.take_step()
         for name, weight in floats(trainer.model).items():
             new = weight.clone()
             expected[name] = 0.8 * expected[name] + 0.2 * new if name in expected else new
@@ -189,7 +189,7 @@ def test_a_run_that_diverges_stops_and_keeps_the_state_before(
     with pytest.raises(InputError, match=rf"the {where} became nan at step 3; .* lower --lr"):
         run(trainer)
     for _ in range(2):
-        healthy._step()
+        healthy.take_step()
     resumed = make_trainer(tmp_path, steps=5)
     resumed.resume()
     assert resumed.step == 2

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmt.layers.norm import RMSNorm
-from tmt.layers.rotary import rotate
+from tmt.layers.rotary import Rotation, rotation
+from tmt.ops.causal_attention import causal_attention
 
 
 class HeadProjections(nn.Module):
@@ -25,13 +26,17 @@ class HeadProjections(nn.Module):
         self.query_norm = RMSNorm(self.width, eps)
         self.key_norm = RMSNorm(self.width, eps)
 
-    def queries(self, x: Tensor, positions: Tensor | None) -> Tensor:
-        """(n, D) to (n, H, E); `positions` (n,) or None for no rotation."""
-        return rotate(self.query_norm(self._split(self.query(x))), positions, self.rope_base)
+    def rotation(self, positions: Tensor) -> Rotation:
+        """Of heads at `positions` (n,)."""
+        return rotation(positions, self.width, self.rope_base)
 
-    def keys(self, x: Tensor, positions: Tensor | None) -> Tensor:
-        """(n, D) to (n, H, E), as :meth:`queries`."""
-        return rotate(self.key_norm(self._split(self.key(x))), positions, self.rope_base)
+    def queries(self, x: Tensor, rotation: Rotation | None) -> Tensor:
+        """(n, D) to (n, H, E)."""
+        return self.query_norm(self._split(self.query(x)), rotation)
+
+    def keys(self, x: Tensor, rotation: Rotation | None) -> Tensor:
+        """(n, D) to (n, H, E)."""
+        return self.key_norm(self._split(self.key(x)), rotation)
 
     def values(self, x: Tensor) -> Tensor:
         """(n, D) to (n, H, E)."""
@@ -51,8 +56,11 @@ class HeadProjections(nn.Module):
 
 def dense_causal_attention(q: Tensor, k: Tensor, v: Tensor, positions: Tensor) -> Tensor:
     """Softmax attention of queries (B, T, H, E) at `positions` (B, T) over keys (B, S, H, E) up to them."""
+    whole = q.shape[1] == k.shape[1]
+    if whole and q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        return causal_attention(q, k, v)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    if q.shape[2] == k.shape[2]:
+    if whole:
         output = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     else:
         seen = torch.arange(k.shape[2], device=k.device) <= positions[:, None, :, None]

@@ -69,9 +69,9 @@ class LocalMix(nn.Module):
         return self.weight.shape[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, width − 1 + T, D), the past in front, to (B, T, D)."""
-        length = x.shape[1] - self.width + 1
-        taps = (self.weight[d] * x[:, self.width - 1 - d :][:, :length] for d in range(self.width))
+        """(B, width − 1 + T, D), the past in front, to (B, T, D), in the type of `x`."""
+        length, weight = x.shape[1] - self.width + 1, self.weight.to(x.dtype)
+        taps = (weight[d] * x[:, self.width - 1 - d :][:, :length] for d in range(self.width))
         return sum(taps, start=x.new_zeros(()))
 
     def flops(self, rows: int) -> int:

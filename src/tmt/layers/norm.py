@@ -3,10 +3,18 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tmt.layers.rotary import Rotation, rotate
+from tmt.ops import norm
+
 
 class RMSNorm(nn.RMSNorm):
-    """`torch.nn.RMSNorm` whose gain follows the input's type, so that it stays fused under autocast."""
+    """`torch.nn.RMSNorm` that stays in the input's type under autocast, and can rotate what it normalised."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, D) to (…, D), in the type of `x`."""
-        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+    eps: float  # pyrefly: ignore[bad-override]
+
+    def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """(…, D) to (…, D), in the type of `x`; with a rotation (n, H, D) heads at its n positions."""
+        if norm.available(x):
+            return norm.rms_norm(x, self.weight, self.eps, rotation)
+        x = F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+        return x if rotation is None else rotate(x, rotation)

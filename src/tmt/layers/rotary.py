@@ -3,20 +3,20 @@
 import torch
 from torch import Tensor
 
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and sines (n, E/2) float32 of the angles at n positions."""
 
-def rotate(x: Tensor, positions: Tensor | None, base: float) -> Tensor:
-    """Rotate the pairs (j, j + E/2) of each head by position · base^(−2j/E).
 
-    Args:
-        x: (n, H, E), E even.
-        positions: (n,) int64, or None to return `x` as it is.
-        base: wavelength base.
-    """
-    if positions is None:
-        return x
-    half = x.shape[-1] // 2
-    frequency = base ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angle = positions[:, None, None] * frequency
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    first, second = x[..., :half], x[..., half:]
+def rotation(positions: Tensor, width: int, base: float) -> Rotation:
+    """Angles position · base^(−2j/E) of heads of `width` E, even, at `positions` (n,)."""
+    half = width // 2
+    frequency = base ** (-torch.arange(half, device=positions.device, dtype=torch.float32) / half)
+    angle = positions[:, None] * frequency
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Turn the pairs (j, j + E/2) of heads (n, H, E) by the angles of their position."""
+    cos, sin = (part[:, None].to(x.dtype) for part in rotation)
+    first, second = x.chunk(2, -1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)

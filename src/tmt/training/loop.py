@@ -17,6 +17,7 @@ from tmt.config import RunConfig
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
 from tmt.tokens import TokenLoader, TokenStream
+from tmt.training.allocator import keep_freed_memory
 from tmt.training.distributed import Ranks
 from tmt.training.interrupt import Interrupt
 from tmt.training.log import MetricsLog, Progress
@@ -55,6 +56,7 @@ class Trainer:
         validate: Callable[[LanguageModel], float],
     ):
         """`validate` returns nats per validation token of a model in eval mode."""
+        keep_freed_memory()
         self.config, self.folder, self.ranks, self.validate = config, folder, ranks, validate
         self.model = model.to(ranks.device)
         self.optimizers = build_optimizers(parameter_groups(self.model, config.optim), config.optim)
@@ -94,7 +96,7 @@ class Trainer:
         with Interrupt() as interrupt:
             while self.share < 1:
                 started = time.monotonic()
-                result = self._step()
+                result = self.take_step()
                 seconds = self.ranks.share(time.monotonic() - started)
                 self.elapsed += seconds
                 progress.update(self.share, self.step, result.loss, tokens / seconds, result.depth)
@@ -111,7 +113,8 @@ class Trainer:
         self.save()
         return True
 
-    def _step(self) -> StepResult:
+    def take_step(self) -> StepResult:
+        """One optimiser step on the next batches; InputError if the loss or the gradient is not finite."""
         self.model.train()
         self._set_learning_rates()
         losses, layers, statistics = [], 0.0, {}

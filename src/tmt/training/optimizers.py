@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from tmt.config import OptimConfig
+from tmt.training.muon import Muon
 
 SMALLEST_MATRIX = 16
 """A matrix with a shorter side (a gate, a local filter) has no spectrum worth orthogonalising."""
@@ -49,9 +50,9 @@ def build_optimizers(groups: list[Group], config: OptimConfig) -> list[Optimizer
             if g.optimizer == kind
         ]
         if settings and kind == "muon":
-            optimizers.append(Muon(settings, momentum=config.momentum, adjust_lr_fn="original"))
+            optimizers.append(Muon(settings, momentum=config.momentum))
         elif settings:
-            optimizers.append(AdamW(settings, betas=(config.beta1, config.beta2), eps=config.eps))
+            optimizers.append(AdamW(settings, betas=(config.beta1, config.beta2), eps=config.eps, fused=True))
     return optimizers
 
 

@@ -1,7 +1,8 @@
 """Cross-entropy of a linear head, a block of rows at a time.
 
-Loss and gradients of a block come from the same logits, so nothing is recomputed and nothing of size
-N × V outlives its block. The reference is `torch.nn.functional.cross_entropy(F.linear(x, w), y)`.
+Loss and gradients of a block come from the same logits, so nothing is recomputed; the blocks share one
+buffer, so nothing of size N × V ever exists. The reference is
+`torch.nn.functional.cross_entropy(F.linear(x, w), y)`.
 """
 
 import torch
@@ -9,10 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from tmt.ops.cross_entropy import fused
 from tmt.ops.precision import at_least_float32
 
-BLOCK_ELEMENTS = 2**21
-"""Logits held at once (8 MB in float32: stays in cache)."""
+BLOCK_ELEMENTS = 2**20
+"""Logits held at once (4 MB in float32: stays in cache)."""
+LEAST_ROWS = 512
+"""Rows of a block at least: every block adds to the whole gradient of the head."""
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor, ignore_index: int = -100) -> Tensor:
@@ -45,34 +49,43 @@ def token_nll(x: Tensor, weight: Tensor, targets: Tensor, ignore_index: int = -1
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
+    """Of softmax p and one-hot y, the gradients are (p − y) w and (p − y)ᵀ x over the number of rows."""
+
     @staticmethod
     def forward(ctx, x, weight, targets, ignore_index, dtype):
-        head, rows = weight.to(dtype), _block_rows(weight)
-        count = (targets != ignore_index).sum().clamp(min=1)
-        total = at_least_float32(x.new_zeros(()))
-        grad_x = torch.empty_like(x)
+        counted = (targets != ignore_index)[:, None]
+        h, head = x.to(dtype).masked_fill(~counted, 0), weight.to(dtype)
+        columns, rows = targets[:, None] * counted, _block_rows(weight)
+        logits_buffer, grad_x = head.new_empty(min(rows, len(h)), len(head)), torch.empty_like(h)
         grad_weight = at_least_float32(torch.zeros_like(weight))
+        nll = grad_weight.new_empty(len(h), 1)
         with torch.autocast(x.device.type, enabled=False):
-            for start in range(0, x.shape[0], rows):
+            for start in range(0, len(h), rows):
                 block = slice(start, start + rows)
-                h, target = x[block].to(dtype), targets[block]
-                counted = target != ignore_index
-                column = target.clamp(min=0)[:, None]
-                log_p = at_least_float32(h @ head.T).log_softmax(-1)
-                total -= (log_p.gather(1, column)[:, 0] * counted).sum()
-                grad = log_p.exp_()
-                grad.scatter_add_(1, column, grad.new_full(column.shape, -1.0))
-                grad = grad.mul_(counted[:, None]).div_(count).to(dtype)
-                grad_x[block] = (grad @ head).to(x.dtype)
-                grad_weight += grad.T @ h
-        ctx.save_for_backward(grad_x, grad_weight.to(weight.dtype))
-        return total / count
+                logits = torch.mm(h[block], head.T, out=logits_buffer[: len(h[block])])
+                nll[block] = _into_gradient(logits, columns[block])
+                torch.mm(logits, head, out=grad_x[block])
+                grad_weight += logits.T @ h[block]
+        count = counted.sum().clamp(min=1)
+        ctx.save_for_backward(grad_x, grad_weight.to(weight.dtype), counted, count)
+        return (nll * counted).sum() / count
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_output):  # pyrefly: ignore[bad-override]
-        grad_x, grad_weight = ctx.saved_tensors
-        return grad_x * grad_output.to(grad_x.dtype), grad_weight * grad_output, None, None, None
+        grad_x, grad_weight, counted, count = ctx.saved_tensors
+        scale = grad_output / count
+        return grad_x * (counted * scale), grad_weight * scale, None, None, None
+
+
+def _into_gradient(logits: Tensor, column: Tensor) -> Tensor:
+    """Turn logits (N, V) into softmax − one-hot in place; returns the (N, 1) nll of `column`."""
+    if fused.available(logits):
+        return fused.into_gradient(logits, column)
+    log_p = at_least_float32(logits).log_softmax(-1)
+    nll = -log_p.gather(1, column)
+    logits.copy_(log_p.exp_().scatter_add_(1, column, log_p.new_full(column.shape, -1.0)))
+    return nll
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:
@@ -81,4 +94,4 @@ def _compute_dtype(x: Tensor) -> torch.dtype:
 
 
 def _block_rows(weight: Tensor) -> int:
-    return max(256, BLOCK_ELEMENTS // weight.shape[0])
+    return max(LEAST_ROWS, BLOCK_ELEMENTS // weight.shape[0])
