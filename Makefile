@@ -31,7 +31,8 @@ test: $(VENV)/.dev
 sanitize: $(VENV)/.dev
 	LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
 	CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" \
-	$(BIN)/python -m pytest -s tests/ops/test_fused_mesh.py tests/ops/test_audible.py
+	$(BIN)/python -m pytest -s tests/ops/test_fused_mesh.py tests/ops/test_audible.py \
+	tests/ops/test_local_mix.py tests/ops/test_few_rows.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

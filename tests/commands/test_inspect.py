@@ -32,6 +32,19 @@ def test_tables(
     assert ("memory: 3 anchors" in printed) == (variant == "plain")
 
 
+@pytest.mark.parametrize("variant", ["plain", "transformer"])
+def test_the_implementation_of_each_operation(
+    variant: str, runs: dict[str, str], capsys: pytest.CaptureFixture[str]
+):
+    inspect(InspectOptions(run=runs[variant], device="cpu", ops=True, json=True))
+    ops = json.loads(capsys.readouterr().out)
+    assert ("mesh_attention" in ops) == (variant == "plain")
+    assert set(ops.values()) <= {"fused", "blocked", "torch"}
+    inspect(InspectOptions(run=runs[variant], device="cpu", ops=True))
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ops)
+
+
 def test_long_texts_are_refused(runs: dict[str, str]):
     with pytest.raises(InputError, match="at most 256"):
         inspect(InspectOptions(run=runs["plain"], text="x" * 300, device="cpu"))

@@ -44,16 +44,15 @@ def test_appended_values_are_found_at_their_positions(steps: list[list[int]], re
 
 
 @given(steps=STEPS, width=st.integers(0, 5))
-def test_extended_values_have_their_past_in_front(steps: list[list[int]], width: int):
+def test_the_tail_is_what_came_before(steps: list[list[int]], width: int):
     state, past = None, [0, 0, 0]
     for step in steps:
         tokens = torch.zeros(3, max(step), dtype=torch.long)
         cache = Cache(tokens, state, torch.tensor(step), keep=True)
-        extended = cache.extend(grid_of(past, step), width)
-        for b, n in enumerate(step):
-            before = torch.cat([torch.zeros(width, 2), values(0, past[b], b)])
-            before = before[len(before) - width :]
-            assert torch.equal(extended[b, : width + n], torch.cat([before, values(past[b], n, b)]))
+        tail = cache.tail(grid_of(past, step), width)
+        for b, length in enumerate(past):
+            before = torch.cat([torch.zeros(width, 2), values(0, length, b)])
+            assert torch.equal(tail[b], before[length:])
         past = [p + n for p, n in zip(past, step, strict=True)]
         state = cache.state()
 
@@ -76,7 +75,7 @@ def test_nothing_is_kept_unless_asked_for():
     cache = Cache(torch.zeros(2, 3, dtype=torch.long), None, None, keep=False)
     grid = torch.randn(6, 5)
     assert torch.equal(cache.append(grid), grid.view(2, 3, 5))
-    cache.extend(grid, 2)
+    assert torch.equal(cache.tail(grid, 2), torch.zeros(2, 2, 5))
     assert len(cache.state()) == 1
 
 
@@ -96,3 +95,34 @@ def test_a_state_of_another_batch_is_refused():
     state = Cache(torch.zeros(2, 3, dtype=torch.long), None, None, keep=True).state()
     with pytest.raises(ValueError, match="the state has 2 rows, the tokens have 3"):
         Cache(torch.zeros(3, 1, dtype=torch.long), state, None, keep=True)
+
+
+@given(steps=STEPS, block=st.integers(1, 3))
+def test_block_means_are_kept_and_completed(steps: list[list[int]], block: int):
+    state, past = None, [0, 0, 0]
+    for step in steps:
+        cache = Cache(torch.zeros(3, max(step), dtype=torch.long), state, torch.tensor(step), keep=True)
+        stored = cache.append(grid_of(past, step))
+        means = cache.block_means(stored, block)
+        past = [p + n for p, n in zip(past, step, strict=True)]
+        for b, length in enumerate(past):
+            complete = length // block
+            expected = values(0, complete * block, b).unflatten(0, (complete, block)).mean(1)
+            torch.testing.assert_close(means[b, :complete], expected)
+        state = cache.state()
+
+
+def test_what_is_remembered_is_made_once():
+    made: list[int] = []
+
+    def make() -> Tensor:
+        made.append(1)
+        return torch.arange(3.0)[None]
+
+    state = None
+    for _ in range(3):
+        cache = Cache(torch.zeros(2, 1, dtype=torch.long), state, None, keep=True)
+        assert torch.equal(cache.remembered(make), torch.arange(3.0).expand(2, 3))
+        state = cache.state()
+    assert len(made) == 1
+    assert Cache(torch.zeros(2, 1, dtype=torch.long), None, None, keep=False).remembered(make).shape == (1, 3)

@@ -41,16 +41,17 @@ def test_two_streams_cost_what_the_swiglu_in_their_place_costs():
 
 
 def test_the_local_mix_starts_as_the_identity():
-    mix, x = LocalMix(6), torch.randn(2, 3 + 9, 6)
-    assert torch.equal(mix(x), x[:, 3:])
+    for width in (6, 32):
+        mix, x, tail = LocalMix(width), torch.randn(2, 9, width), torch.randn(2, 3, width)
+        assert torch.equal(mix(x, tail), x.flatten(0, 1))
 
 
 def test_the_local_mix_reads_three_tokens_back_and_none_ahead():
     mix, x = LocalMix(6).double(), torch.randn(1, 3 + 9, 6, dtype=torch.float64, requires_grad=True)
     torch.nn.init.normal_(mix.weight)
-    output = mix(x)
+    output = mix(x[:, 3:], x[:, :3])
     for t in (0, 4, 8):
-        (gradient,) = torch.autograd.grad(output[0, t].sum(), x, retain_graph=True)
+        (gradient,) = torch.autograd.grad(output[t].sum(), x, retain_graph=True)
         reached = gradient[0].abs().sum(-1).nonzero()[:, 0].tolist()
         assert reached == [t, t + 1, t + 2, t + 3]
         torch.testing.assert_close(gradient[0, t + 3], mix.weight[0])

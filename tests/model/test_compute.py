@@ -9,15 +9,16 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tmt.layers.attention import dense_attention_flops
-from tmt.model.base import LanguageModel
+from tmt.model.base import LanguageModel, ModelOutput
 
 MESH = [name for name, (architecture, _) in SWITCHES.items() if architecture == "tmt"]
 
 
-def elementwise_flops(model: LanguageModel, tokens: int) -> int:
+def elementwise_flops(model: LanguageModel, output: ModelOutput) -> int:
     """What we count and torch's counter does not see: the local mix, which is no matrix product."""
-    mixes = sum(block.local is not None for block in model.blocks)
-    return mixes * tokens * 2 * 4 * model.config.d_model
+    layers = zip(model.blocks, output.layer_tokens, strict=True)
+    mixed = sum(running for block, running in layers if block.local is not None)
+    return mixed * 2 * 4 * model.config.d_model
 
 
 @torch.no_grad()
@@ -27,7 +28,7 @@ def test_a_mesh_model_counts_every_matrix_product(name: str, shape: tuple[int, i
     model = switched(name)
     with FlopCounterMode(display=False) as counter:
         output = model(draw_tokens(*shape))
-    assert output.flops == counter.get_total_flops() + elementwise_flops(model, shape[0] * shape[1])
+    assert output.flops == counter.get_total_flops() + elementwise_flops(model, output)
 
 
 @torch.no_grad()
@@ -37,7 +38,7 @@ def test_cached_calls_count_what_they_run(name: str):
     state = model(tokens[:, :13], lengths=torch.tensor([13, 2, 7]), return_state=True).state
     with FlopCounterMode(display=False) as counter:
         output = model(tokens[:, 13:], state)
-    assert output.flops == counter.get_total_flops() + elementwise_flops(model, 3 * 7)
+    assert output.flops == counter.get_total_flops() + elementwise_flops(model, output)
 
 
 @torch.no_grad()
@@ -46,7 +47,7 @@ def test_training_counts_what_the_bank_collects(name: str):
     model, tokens = switched(name).train(), draw_tokens(3, 20)
     with FlopCounterMode(display=False) as counter:
         output = model(tokens)
-    assert output.flops == counter.get_total_flops() + elementwise_flops(model, 60)
+    assert output.flops == counter.get_total_flops() + elementwise_flops(model, output)
 
 
 @torch.no_grad()
@@ -55,7 +56,7 @@ def test_streaming_counts_a_bank_for_every_row():
     state = model(tokens[:, :13], lengths=torch.tensor([13, 2, 7]), return_state=True).state
     with FlopCounterMode(display=False) as counter:
         output = model(tokens[:, 13:], state)
-    assert output.flops == counter.get_total_flops() + elementwise_flops(model, 3 * 7)
+    assert output.flops == counter.get_total_flops() + elementwise_flops(model, output)
 
 
 @torch.no_grad()
@@ -67,7 +68,7 @@ def test_the_counter_crosses_block_boundaries(monkeypatch: pytest.MonkeyPatch):
     model = switched("hierarchical")
     with FlopCounterMode(display=False) as counter:
         output = model(draw_tokens(2, 30))
-    assert output.flops == counter.get_total_flops() + elementwise_flops(model, 60)
+    assert output.flops == counter.get_total_flops() + elementwise_flops(model, output)
 
 
 @torch.no_grad()
@@ -163,3 +164,28 @@ def test_swiglu_and_two_streams_cost_the_same(dual: bool):
     streams, swiglu = DualStreamFFN(192, 384), SwiGLU(192, 384 * 4 // 3)
     added = LocalMix(192).flops(100) if dual else 0
     assert abs((streams.flops(100) + added) / swiglu.flops(100) - 1) < 0.01
+
+
+@torch.no_grad()
+def test_the_fused_path_counts_the_edges_that_the_past_can_fill():
+    """Window, neighbours and anchors of every query, searched as the rule of its position says."""
+    model = build(dtype=torch.float32, exit_objective="none", exact_until=12, memory_anchors=9)
+    assert model.ops()["mesh_attention"] == model.ops()["build_graph"] == "fused"
+    d, window, slots, anchors, routing = 16, 4, 6, 9, 8
+    length, attention, search = 30, 0, 0
+    for position in range(length):
+        past = max(0, position + 1 - window)
+        attention += (min(position + 1, window) + min(past, slots)) * (4 * d + 2 * routing) + anchors * 4 * d
+        blocks = max(0, position // 4 - 1) + (2 + 2) * 4
+        search += 2 * routing * (past if position < 12 else min(past, blocks))
+    with FlopCounterMode(display=False) as counter:
+        output = model(draw_tokens(1, length))
+    seen = counter.get_total_flops() + elementwise_flops(model, output)
+    assert output.flops == seen + 4 * (attention + search)
+
+
+def test_a_step_costs_almost_the_same_at_any_context():
+    block = build(dtype=torch.float32, graph_block=64).blocks[0]
+    costs = [block.flops(torch.tensor([[position]]), 1, 1, (0, 4)) for position in (1_000, 8_000)]
+    more_means = 2 * 8 * (8_000 // 64 - 1_000 // 64)
+    assert costs[1] - costs[0] == more_means

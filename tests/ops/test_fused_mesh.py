@@ -243,6 +243,34 @@ def test_the_graph_equals_the_reference(
     assert torch.equal(actual, expected)
 
 
+def test_a_step_reads_nothing_but_its_edges():
+    """Decoding: the keys of other tokens may be anything, so their number costs nothing."""
+    inputs = draw_inputs(1, 1, 40, width=8, window=3, dtype=torch.float32)
+    inputs.positions[:] = 39
+    inputs.neighbours = torch.tensor([[[5, 6, 20, -1]]])
+    inputs.forget.q = inputs.forget.k[:, 39:].clone()
+    expected, _ = mesh_attention(inputs, "fused")
+    unread = torch.ones(40, dtype=torch.bool)
+    unread[[37, 38, 39, 5, 6, 20]] = False
+    for tensor in (inputs.k, inputs.v, inputs.similarity.k, inputs.forget.k):
+        tensor[:, unread] = torch.nan
+    assert torch.equal(mesh_attention(inputs, "fused")[0], expected)
+
+
+def test_a_distant_query_reads_means_and_the_blocks_it_searches():
+    spec = GraphSpec(k=4, window=3, block=16, k_global=2, exact_until=40)
+    routing, positions = torch.randn(1, 320, 24), torch.tensor([[319]])
+    means = block_means(routing, 16, 0, 20)
+    expected = build_graph(routing[:, -1:], routing, positions, spec, means=means, impl="fused")
+    best = (means[0, :18] @ routing[0, -1]).topk(2).indices
+    read = torch.zeros(20, dtype=torch.bool)
+    read[[18, 19, *best.tolist()]] = True
+    poisoned = routing.clone()
+    poisoned[:, ~read.repeat_interleave(16)] = torch.nan
+    actual = build_graph(routing[:, -1:], poisoned, positions, spec, means=means, impl="fused")
+    assert torch.equal(actual, expected)
+
+
 def test_a_query_alone_chooses_what_it_chooses_in_company():
     """Decoding transposes only the blocks it reads; the sums are the same bits."""
     spec = GraphSpec(k=4, window=3, block=8, k_global=2, exact_until=40)

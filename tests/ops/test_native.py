@@ -1,6 +1,7 @@
 """Compiled code is a convenience: without a compiler everything works, slower, and says so once."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,16 @@ def test_without_compiled_code_the_plain_path_trains_the_same(
     assert warned[0].startswith("RuntimeWarning")
     assert reason in warned[0]
     assert "point CC to one" in warned[0]
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="a flag of x86-64 compilers")
+def test_narrower_vectors_train_the_same(tmp_path: Path):
+    """Processors without AVX-512: the compiler splits the vectors."""
+    (wide,) = train_with(tmp_path / "wide")
+    (narrow,) = train_with(tmp_path / "narrow", CFLAGS="-mno-avx512f")
+    assert narrow.split()[0] == "fused"
+    assert float(narrow.split()[1]) == pytest.approx(float(wide.split()[1]), abs=1e-4)
 
 
 @needs_compiler

@@ -28,6 +28,8 @@ class InspectOptions:
     """Layer whose attention is shown, from 0; default: the last mesh layer."""
     device: str = "auto"
     """cpu, cuda, …; auto: an accelerator where there is one."""
+    ops: bool = False
+    """Show instead which implementation each operation takes on this machine; needs no text."""
     json: bool = False
     """JSON lines instead of tables: first the model, then each token."""
 
@@ -35,6 +37,9 @@ class InspectOptions:
 def inspect(options: InspectOptions) -> None:
     """Run the command."""
     run = load_run(options.run, options.device)
+    if options.ops:
+        _show_ops(run.model.ops(), options.json)
+        return
     model, tokens = inspect_text(run.model, run.tokenizer, options.text, top=options.top, layer=options.layer)
     if options.json:
         for record in ({"arch": run.config.arch, **model}, *tokens):
@@ -46,6 +51,16 @@ def inspect(options: InspectOptions) -> None:
     if model["memory"]:
         console.print(_memory_line(model["memory"]))
     console.print(_token_table(tokens))
+
+
+def _show_ops(ops: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(ops))
+        return
+    table = Table("operation", "implementation")
+    for name, path in ops.items():
+        table.add_row(name, path)
+    Console().print(table)
 
 
 def _layer_table(layers: list[Record]) -> Table:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tmt.layers.linear import Linear
 from tmt.layers.norm import RMSNorm
 from tmt.layers.rotary import Rotation, rotation
 from tmt.ops.causal_attention import causal_attention
@@ -19,10 +20,10 @@ class HeadProjections(nn.Module):
     def __init__(self, d_model: int, n_heads: int, eps: float, rope_base: float = 10000.0):
         super().__init__()
         self.n_heads, self.width, self.rope_base = n_heads, d_model // n_heads, rope_base
-        self.query = nn.Linear(d_model, d_model, bias=False)
-        self.key = nn.Linear(d_model, d_model, bias=False)
-        self.value = nn.Linear(d_model, d_model, bias=False)
-        self.output = nn.Linear(d_model, d_model, bias=False)
+        self.query = Linear(d_model, d_model, bias=False)
+        self.key = Linear(d_model, d_model, bias=False)
+        self.value = Linear(d_model, d_model, bias=False)
+        self.output = Linear(d_model, d_model, bias=False)
         self.query_norm = RMSNorm(self.width, eps)
         self.key_norm = RMSNorm(self.width, eps)
 

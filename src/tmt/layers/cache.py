@@ -65,15 +65,15 @@ class Cache:
         self._kept.append(buffer)
         return buffer[:, :count]
 
-    def extend(self, grid: Tensor, width: int) -> Tensor:
-        """(B·T, …) behind the `width` positions before it, zeros where there were none: (B, width + T, …)."""
-        new = grid.view(*self.positions.shape, *grid.shape[1:])
-        tail = new.new_zeros(new.shape[0], width, *new.shape[2:]) if self.fresh else next(self._old)
-        extended = torch.cat([tail.to(new.dtype), new], 1)
+    def tail(self, grid: Tensor, width: int) -> Tensor:
+        """The `width` positions before a grid (B·T, D), zeros where there were none: (B, width, D)."""
+        new = grid.view(*self.positions.shape, -1)
+        tail = new.new_zeros(len(new), width, new.shape[2]) if self.fresh else next(self._old).to(new.dtype)
         if self.keep:
-            last = self.new[:, None] + torch.arange(width, device=new.device)
-            self._kept.append(extended[self._row, last])
-        return extended
+            last = self.new[:, None] + torch.arange(-width, 0, device=new.device)  # negative: in the tail
+            before, since = tail[self._row, last.clamp(max=-1)], new[self._row, last.clamp(min=0)]
+            self._kept.append(torch.where((last < 0)[..., None], before, since))
+        return tail
 
     def remembered(self, make: Callable[[], Tensor]) -> Tensor:
         """(1 or B, …) as the first call made it, the same in every later call."""

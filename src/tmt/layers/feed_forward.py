@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tmt.layers.linear import Linear
+from tmt.ops import gelu, local_mix
 from tmt.ops.precision import at_least_float32
 
 
@@ -12,9 +14,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, d_model: int, hidden: int):
         super().__init__()
-        self.gate = nn.Linear(d_model, hidden, bias=False)
-        self.inner = nn.Linear(d_model, hidden, bias=False)
-        self.output = nn.Linear(hidden, d_model, bias=False)
+        self.gate = Linear(d_model, hidden, bias=False)
+        self.inner = Linear(d_model, hidden, bias=False)
+        self.output = Linear(hidden, d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, D) to (n, D)."""
@@ -34,22 +36,29 @@ class DualStreamFFN(nn.Module):
 
     def __init__(self, d_model: int, hidden: int):
         super().__init__()
-        self.syntax = nn.Linear(d_model, hidden, bias=False)
-        self.semantics = nn.Linear(d_model, hidden, bias=False)
-        self.syntax_output = nn.Linear(hidden, d_model, bias=False)
-        self.semantics_output = nn.Linear(hidden, d_model, bias=False)
+        self.syntax = Linear(d_model, hidden, bias=False)
+        self.semantics = Linear(d_model, hidden, bias=False)
+        self.syntax_output = Linear(hidden, d_model, bias=False)
+        self.semantics_output = Linear(hidden, d_model, bias=False)
         self.gate = nn.Linear(d_model, 1)
 
     def forward(self, syntax: Tensor, semantics: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (n, D) of the two streams; returns the output (n, D) and the gate (n,)."""
-        gate = torch.sigmoid(at_least_float32(self.gate(semantics))).to(semantics.dtype)
-        syntax = self.syntax_output(F.gelu(self.syntax(syntax)))
-        semantics = self.semantics_output(F.gelu(self.semantics(semantics)))
-        return semantics + gate * (syntax - semantics), gate[:, 0]
+        gate = torch.sigmoid(at_least_float32(self.gate(semantics)))[:, 0]
+        syntax, semantics = self.syntax(syntax), self.semantics(semantics)
+        mixed = self.syntax_output(_gated(syntax, gate)) + self.semantics_output(_gated(semantics, 1 - gate))
+        return mixed, gate
 
     def flops(self, rows: int) -> int:
         """Operations for that many rows."""
         return rows * (8 * self.syntax.weight.numel() + 2 * self.gate.weight.numel())
+
+
+def _gated(x: Tensor, gate: Tensor) -> Tensor:
+    """GELU of x (n, W) times gate (n,): scaled here, the streams' outputs only need to be added."""
+    if gelu.available(x):
+        return gelu.gated_gelu(x, gate)
+    return F.gelu(x) * gate[:, None].to(x.dtype)
 
 
 class LocalMix(nn.Module):
@@ -68,11 +77,20 @@ class LocalMix(nn.Module):
         """Tokens mixed, the token itself included."""
         return self.weight.shape[0]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, width − 1 + T, D), the past in front, to (B, T, D), in the type of `x`."""
-        length, weight = x.shape[1] - self.width + 1, self.weight.to(x.dtype)
-        taps = (weight[d] * x[:, self.width - 1 - d :][:, :length] for d in range(self.width))
-        return sum(taps, start=x.new_zeros(()))
+    def forward(self, x: Tensor, tail: Tensor, index: Tensor | None = None) -> Tensor:
+        """Mixes (n, D) of the tokens x (B, T, D) that `index` asks for, in the type of `x`.
+
+        Args:
+            x: (B, T, D).
+            tail: (B, width − 1, D), the tokens before, in the type of `x`.
+            index: (n,) int64 ascending rows b·T + t; None for all of them.
+        """
+        if local_mix.available(x, self.weight):
+            return local_mix.local_mix(x, tail, self.weight, index)
+        length, weight, seen = x.shape[1], self.weight.to(x.dtype), torch.cat([tail, x], 1)
+        taps = (weight[d] * seen[:, self.width - 1 - d :][:, :length] for d in range(self.width))
+        mixed = sum(taps, start=x.new_zeros(())).flatten(0, 1)
+        return mixed if index is None else mixed[index]
 
     def flops(self, rows: int) -> int:
         """Operations for that many rows."""

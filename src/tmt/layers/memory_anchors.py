@@ -39,7 +39,8 @@ class MemoryAnchors(nn.Module):
     @torch.no_grad()
     def collect(weights: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Counts (…, M) and sums (…, M, D) of the tokens (…, n, D) that attend with `weights` (…, n, M)."""
-        share = F.one_hot(weights.argmax(-1), weights.shape[-1]) * weights
+        most, anchor = weights.max(-1, keepdim=True)
+        share = torch.zeros_like(weights).scatter_(-1, anchor, most)
         normed = F.rms_norm(at_least_float32(x), x.shape[-1:])
         return share.sum(-2), share.transpose(-1, -2) @ normed
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
 from tmt.layers.decay import DistanceDecay, ForgetGate
+from tmt.layers.linear import Linear
+from tmt.layers.norm import unit_rows
 from tmt.layers.rotary import Rotation
 from tmt.layers.rows import Rows
 from tmt.ops.mesh import (
@@ -78,7 +79,7 @@ class MeshAttention(nn.Module):
         self.graph, self.builds_graph, self.streams_memory = graph, builds_graph, streams_memory
         self.routed = graph.kind not in ("none", "dense") and graph.k > 0
         self.routing_width = routing_dim or d_model
-        self.routing = nn.Linear(d_model, routing_dim, bias=False) if self.routed and routing_dim else None
+        self.routing = Linear(d_model, routing_dim, bias=False) if self.routed and routing_dim else None
         self.similarity_gain = nn.Parameter(torch.ones(n_heads)) if self.routed else None
         directed = self.routed and similarity == "bilinear"
         self.bilinear = nn.Parameter(torch.eye(self.routing_width)) if directed else None
@@ -167,6 +168,12 @@ class MeshAttention(nn.Module):
     def _window(self, extra: int = 0) -> int:
         return EVERYTHING if self.graph.kind == "dense" else self.graph.window + extra
 
+    def ops(self) -> dict[str, str]:
+        """The path that each operation takes for weights of this type on this machine."""
+        weight = self.heads.query.weight
+        graph = {"build_graph": graph_impl(weight, self.graph)} if self.routed else {}
+        return {"mesh_attention": attention_impl(weight, self._window()), **graph}
+
     def _renew(self, carry: Carry | None, x: Tensor, rows: Rows, rotation: Rotation) -> Carry:
         """The carry with what `rows` compute from their states (n, D) in this layer."""
         new = Carry(
@@ -186,7 +193,7 @@ class MeshAttention(nn.Module):
         )
 
     def _route(self, x: Tensor) -> Tensor:
-        return F.normalize(at_least_float32(x if self.routing is None else self.routing(x)), dim=-1)
+        return unit_rows(at_least_float32(x if self.routing is None else self.routing(x)))
 
     def _neighbours(
         self, inputs: MeshInputs, similarity: SimilarityBias, rows: Rows, carry: Carry, cache: Cache

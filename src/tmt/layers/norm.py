@@ -18,3 +18,11 @@ class RMSNorm(nn.RMSNorm):
             return norm.rms_norm(x, self.weight, self.eps, rotation)
         x = F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
         return x if rotation is None else rotate(x, rotation)
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Rows (…, R) divided by their length; zero stays zero."""
+    if norm.available(x):
+        width = x.shape[-1]
+        return norm.rms_norm(x, x.new_full((width,), width**-0.5), eps=1e-24)
+    return F.normalize(x, dim=-1)

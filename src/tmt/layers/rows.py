@@ -37,7 +37,7 @@ class Rows:
 
     def take(self, grid: Tensor) -> Tensor:
         """(n, …) rows of a grid."""
-        return grid if self.index is None else grid[self.index]
+        return grid if self.index is None else _Take.apply(grid, self.index)
 
     def put(self, grid: Tensor, values: Tensor) -> Tensor:
         """The grid with the subset's rows replaced by `values` (n, …); the other rows keep their bits."""
@@ -59,7 +59,7 @@ class Rows:
     def unpack(self, packed: Tensor) -> Tensor:
         """The inverse of :meth:`pack`."""
         flat = packed.flatten(0, 1)
-        return flat if self.index is None else flat[self._slot]
+        return flat if self.index is None else _Take.apply(flat, self._slot)
 
     def _pack(self, index: Tensor) -> None:
         batch, length = self.grid_positions.shape
@@ -68,3 +68,17 @@ class Rows:
         start = per_row.cumsum(0) - per_row
         self._length = int(per_row.max())
         self._slot = row * self._length + torch.arange(len(index), device=index.device) - start[row]
+
+
+class _Take(torch.autograd.Function):
+    """Rows of a grid, each at most once: its gradient is a copy, where that of indexing adds up."""
+
+    @staticmethod
+    def forward(ctx, grid, index):
+        ctx.save_for_backward(index)
+        ctx.shape = grid.shape
+        return grid.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx, grad):  # pyrefly: ignore[bad-override]
+        return grad.new_zeros(ctx.shape).index_copy(0, *ctx.saved_tensors, grad), None

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from tmt.errors import InputError
 from tmt.layers.cache import Cache, State
 from tmt.layers.decay import ForgetGate
+from tmt.layers.linear import Linear
 from tmt.layers.norm import RMSNorm
 from tmt.model.common_config import ModelConfig
+from tmt.ops import cross_entropy, norm
 from tmt.ops.cross_entropy import linear_cross_entropy, token_nll
 
 IGNORE = -100
@@ -67,7 +69,7 @@ class LanguageModel(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.head = Linear(config.d_model, config.vocab_size, bias=False)
         self.norm = RMSNorm(config.d_model, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
         if config.tie_embeddings:
@@ -143,6 +145,14 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def flops(self, length: int) -> int:
         """Operations of one forward pass over a sequence of `length` tokens, every layer run for all."""
+
+    def ops(self) -> dict[str, str]:
+        """The path that each operation takes for weights of this type on this machine."""
+        weight = self.norm.weight[None]
+        return {
+            "rms_norm": "fused" if norm.available(weight) else "torch",
+            "cross_entropy": "fused" if cross_entropy.available(weight) else "torch",
+        }
 
     def num_parameters(self) -> int:
         """Trained parameters, shared ones counted once."""

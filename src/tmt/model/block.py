@@ -77,7 +77,7 @@ class TMTBlock(nn.Module):
     def flops(self, positions: Tensor, rows: int, everyone: int, banks: tuple[int, int]) -> int:
         """Operations for `rows` running tokens packed at `positions` (B, T'), of `everyone` in the batch."""
         total = self.attention.flops(positions, rows, rows if self.reuse else everyone, banks)
-        return total + self.ffn.flops(rows) + (self.local.flops(everyone) if self.local else 0)
+        return total + self.ffn.flops(rows) + (self.local.flops(rows) if self.local else 0)
 
     def _scaled(self, update: Tensor, gain: Tensor | None) -> Tensor:
         update = self.dropout(update)
@@ -92,6 +92,7 @@ class TMTBlock(nn.Module):
             return self.ffn(semantics), None
         syntax = semantics
         if self.local is not None:
-            mixed = self.local(cache.extend(grid, self.local.width - 1))
-            syntax = self.local_norm(rows.take(mixed.flatten(0, 1)))
+            tail = cache.tail(grid, self.local.width - 1)
+            mixed = self.local(grid.unflatten(0, (len(tail), -1)), tail, rows.index)
+            syntax = self.local_norm(mixed)
         return self.ffn(syntax, semantics)

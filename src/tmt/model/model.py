@@ -194,6 +194,10 @@ class TMTModel(LanguageModel):
             figures["memory_usage"] = self.memory.usage()
         return figures
 
+    def ops(self) -> dict[str, str]:
+        """See :class:`LanguageModel`."""
+        return {**super().ops(), **self.blocks[-1].attention.ops()}
+
     def flops(self, length: int) -> int:
         """See :class:`LanguageModel`: the same model without exits."""
         positions = torch.arange(length)[None]

@@ -1,5 +1,6 @@
 """Linear projection and cross-entropy in one, without the (N, V) logits in memory."""
 
 from tmt.ops.cross_entropy.chunked import linear_cross_entropy, token_nll
+from tmt.ops.cross_entropy.fused import available
 
-__all__ = ["linear_cross_entropy", "token_nll"]
+__all__ = ["available", "linear_cross_entropy", "token_nll"]

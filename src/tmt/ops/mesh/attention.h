@@ -38,7 +38,8 @@ typedef struct {
 typedef struct {
     long row, query, position; /* batch row b, column t, place in the sequence */
     long kept, total, stride;  /* keys; keys and anchors; the same padded */
-    int32_t *key, *slot;       /* of every kept key: its position; its column in the tables of edges */
+    int32_t *key, *slot;       /* of every kept key: its position; its column in the table of edges */
+    const element **k, **v;    /* rows (H, E) of every edge, the first one's behind the last */
     float *similarity, *distance, *score, *product;
     vec *query_vec, *output_vec, *gradient_vec; /* (H, CHUNKS) */
 } edges;
@@ -50,6 +51,8 @@ static inline edges open_edges(const mesh *m) {
     edges e = {.stride = stride};
     e.key = malloc(2 * stride * sizeof *e.key);
     e.slot = e.key + stride;
+    e.k = malloc(2 * stride * sizeof *e.k);
+    e.v = e.k + stride;
     e.similarity = calloc((2 + 2 * heads) * stride, sizeof *e.similarity);
     e.distance = e.similarity + stride;
     e.score = e.distance + stride;
@@ -62,43 +65,22 @@ static inline edges open_edges(const mesh *m) {
 
 static inline void close_edges(edges *e) {
     free(e->key);
+    free(e->k);
     free(e->similarity);
     free(e->query_vec);
 }
 
 static inline long row_of(const mesh *m, const edges *e) { return e->row * m->queries + e->query; }
 
-static inline const element *key_row(const mesh *m, const edges *e, long edge) {
-    if (edge < e->kept) return m->k + e->row * m->k_stride + (long)e->key[edge] * m->heads * WIDTH;
-    return m->anchor_k + e->row * m->anchor_stride + (edge - e->kept) * m->heads * WIDTH;
+static inline void add_key(const mesh *m, edges *e, long key, long slot) {
+    long at = key * m->heads * WIDTH;
+    e->key[e->kept] = key;
+    e->slot[e->kept] = slot;
+    e->k[e->kept] = m->k + e->row * m->k_stride + at;
+    e->v[e->kept++] = m->v + e->row * m->v_stride + at;
 }
 
-static inline const element *value_row(const mesh *m, const edges *e, long edge) {
-    if (edge < e->kept) return m->v + e->row * m->v_stride + (long)e->key[edge] * m->heads * WIDTH;
-    return m->anchor_v + e->row * m->anchor_stride + (edge - e->kept) * m->heads * WIDTH;
-}
-
-/* The kept keys of a query, and how far away and how similar they are. */
-static inline void find_edges(const mesh *m, edges *e, long row, long query) {
-    e->row = row, e->query = query, e->kept = 0;
-    e->position = m->positions[row_of(m, e)];
-    long oldest = most(0, e->position - m->window + 1);
-    for (long key = oldest; key <= e->position; key++) {
-        e->key[e->kept] = key;
-        e->slot[e->kept++] = e->position - key;
-    }
-    for (long column = 0; column < m->slots; column++) {
-        long key = m->neighbours[row_of(m, e) * m->slots + column];
-        if (key < 0) continue;
-        e->key[e->kept] = key;
-        e->slot[e->kept++] = m->window + column;
-    }
-    e->total = e->kept + m->anchors;
-    for (long edge = 0; edge < e->stride; edge++) {
-        e->distance[edge] = edge < e->kept ? e->position - e->key[edge] : 0;
-        e->similarity[edge] = 0;
-    }
-    if (!m->similarity_k) return;
+static inline void measure_similarity(const mesh *m, edges *e) {
     const float *q = m->similarity_q + row_of(m, e) * m->routing;
     for (long edge = 0; edge < e->kept; edge++) {
         const float *k = m->similarity_k + e->row * m->similarity_stride + e->key[edge] * m->routing;
@@ -110,44 +92,82 @@ static inline void find_edges(const mesh *m, edges *e, long row, long query) {
     }
 }
 
+/* The kept keys of a query, how far away and how similar they are, and the anchors. */
+static inline void find_edges(const mesh *m, edges *e, long row, long query) {
+    e->row = row, e->query = query, e->kept = 0;
+    e->position = m->positions[row_of(m, e)];
+    for (long key = most(0, e->position - m->window + 1); key <= e->position; key++)
+        add_key(m, e, key, e->position - key);
+    for (long column = 0; column < m->slots; column++) {
+        long key = m->neighbours[row_of(m, e) * m->slots + column];
+        if (key >= 0) add_key(m, e, key, m->window + column);
+    }
+    e->total = e->kept + m->anchors;
+    for (long edge = e->kept; edge < e->total; edge++) {
+        long at = row * m->anchor_stride + (edge - e->kept) * m->heads * WIDTH;
+        e->k[edge] = m->anchor_k + at;
+        e->v[edge] = m->anchor_v + at;
+    }
+    for (long edge = e->total; edge < e->stride; edge++) e->k[edge] = e->k[0], e->v[edge] = e->v[0];
+    for (long edge = 0; edge < e->stride; edge++) {
+        e->distance[edge] = edge < e->kept ? e->position - e->key[edge] : 0;
+        e->similarity[edge] = 0;
+    }
+    if (m->similarity_k) measure_similarity(m, e);
+}
+
 static inline void load_heads(vec *target, const element *rows, long heads, float factor) {
     for (long head = 0; head < heads; head++)
         for (int c = 0; c < CHUNKS; c++)
             target[head * CHUNKS + c] = load_chunk(rows + head * WIDTH, c) * factor;
 }
 
-/* scores[h][edge] = vectors[h] · row(edge)[h], 0 behind the last edge */
-static inline void multiply(const mesh *m, const edges *e, const vec *vectors, float *scores,
-                            const element *(*row)(const mesh *, const edges *, long)) {
-    for (long edge = 0; edge < e->total; edge++) {
-        const element *heads = row(m, e, edge);
+/* scores[h][edge] = vectors[h] · rows[edge][h], 0 behind the last edge */
+static inline void multiply(const mesh *m, const edges *e, const vec *vectors, const element **rows,
+                            float *scores) {
+    for (long first = 0; first < e->stride; first += LANES)
         for (long head = 0; head < m->heads; head++) {
-            vec total = {};
-            for (int c = 0; c < CHUNKS; c++)
-                total += vectors[head * CHUNKS + c] * load_chunk(heads + head * WIDTH, c);
-            scores[head * e->stride + edge] = sum(total);
+            vec totals[LANES];
+            for (int lane = 0; lane < LANES; lane++) {
+                const element *row = rows[first + lane] + head * WIDTH;
+                totals[lane] = vectors[head * CHUNKS] * load_chunk(row, 0);
+                for (int c = 1; c < CHUNKS; c++)
+                    totals[lane] += vectors[head * CHUNKS + c] * load_chunk(row, c);
+            }
+            store(scores + head * e->stride + first, sums(totals));
         }
-    }
     for (long head = 0; head < m->heads; head++)
         for (long edge = e->total; edge < e->stride; edge++) scores[head * e->stride + edge] = 0;
+}
+
+/* target[h] = factor · Σ weights[h][edge] rows[edge][h] */
+static inline void mix(const mesh *m, const edges *e, const float *weights, const element **rows, float factor,
+                       element *target) {
+    for (long head = 0; head < m->heads; head++) {
+        vec total[CHUNKS] = {};
+        for (long edge = 0; edge < e->total; edge++)
+            for (int c = 0; c < CHUNKS; c++)
+                total[c] += weights[head * e->stride + edge] * load_chunk(rows[edge] + head * WIDTH, c);
+        for (int c = 0; c < CHUNKS; c++) store_chunk(target + head * WIDTH, c, total[c] * factor);
+    }
 }
 
 /* Logits of one query in `score`: biases added, −∞ behind the last edge. */
 static inline void score_edges(const mesh *m, edges *e) {
     load_heads(e->query_vec, m->q + row_of(m, e) * m->heads * WIDTH, m->heads, 1 / sqrtf(WIDTH));
-    multiply(m, e, e->query_vec, e->score, key_row);
+    multiply(m, e, e->query_vec, e->k, e->score);
     for (long head = 0; head < m->heads; head++) {
         float *score = e->score + head * e->stride;
-        if (m->similarity_k) {
-            float gain = m->gain[head];
-            for (long edge = 0; edge < e->kept; edge++) score[edge] += gain * e->similarity[edge];
-        }
-        if (m->forget_k) {
-            float heard = m->forget_q[row_of(m, e) * m->heads + head];
-            const float *said = m->forget_k + e->row * m->forget_stride + head;
-            for (long edge = 0; edge < e->kept; edge++) score[edge] += heard - said[e->key[edge] * m->heads];
-        }
+        for (long edge = 0; m->similarity_k && edge < e->kept; edge++)
+            score[edge] += m->gain[head] * e->similarity[edge];
         for (long edge = e->total; edge < e->stride; edge++) score[edge] = -INFINITY;
+    }
+    if (!m->forget_k) return;
+    const float *heard = m->forget_q + row_of(m, e) * m->heads;
+    for (long edge = 0; edge < e->kept; edge++) {
+        const float *said = m->forget_k + e->row * m->forget_stride + e->key[edge] * m->heads;
+        for (long head = 0; head < m->heads; head++)
+            e->score[head * e->stride + edge] += heard[head] - said[head];
     }
 }
 

@@ -36,33 +36,12 @@ static void differentiate_softmax(const mesh *m, edges *e, long head, float log_
     partial->decay_rate[head] += sum(rate);
 }
 
-static void query_gradient(const mesh *m, const edges *e, element *grad_q) {
-    memset(e->gradient_vec, 0, m->heads * CHUNKS * sizeof(vec));
-    for (long edge = 0; edge < e->total; edge++) {
-        const element *heads = key_row(m, e, edge);
-        for (long head = 0; head < m->heads; head++)
-            for (int c = 0; c < CHUNKS; c++)
-                e->gradient_vec[head * CHUNKS + c] +=
-                    e->product[head * e->stride + edge] * load_chunk(heads + head * WIDTH, c);
-    }
-    for (long head = 0; head < m->heads; head++)
-        for (int c = 0; c < CHUNKS; c++)
-            store_chunk(grad_q + head * WIDTH, c, e->gradient_vec[head * CHUNKS + c] / sqrtf(WIDTH));
-}
-
-static void bias_gradients(const mesh *m, const edges *e, float *grad_similarity_q, float *grad_forget_q) {
-    if (m->similarity_k) memset(grad_similarity_q, 0, m->routing * sizeof *grad_similarity_q);
-    for (long edge = 0; m->similarity_k && edge < e->kept; edge++) {
+/* Σ over the keys of what each adds to the similarity's gradient: `pull`[edge] times its routing vector. */
+static void similarity_gradient(const mesh *m, const edges *e, const float *pull, float *grad_similarity_q) {
+    memset(grad_similarity_q, 0, m->routing * sizeof *grad_similarity_q);
+    for (long edge = 0; edge < e->kept; edge++) {
         const float *k = m->similarity_k + e->row * m->similarity_stride + e->key[edge] * m->routing;
-        float weight = 0;
-        for (long head = 0; head < m->heads; head++)
-            weight += m->gain[head] * e->product[head * e->stride + edge];
-        for (long r = 0; r < m->routing; r++) grad_similarity_q[r] += weight * k[r];
-    }
-    for (long head = 0; m->forget_k && head < m->heads; head++) {
-        grad_forget_q[head] = 0;
-        for (long edge = 0; edge < e->kept; edge++)
-            grad_forget_q[head] += e->product[head * e->stride + edge];
+        for (long r = 0; r < m->routing; r++) grad_similarity_q[r] += pull[edge] * k[r];
     }
 }
 
@@ -78,21 +57,33 @@ static void anchor_gradients(const mesh *m, const edges *e, partial_sums *partia
         }
 }
 
-/* edge_weight, edge_gradient (H) of every column that holds an edge; the others are not touched. */
-static void keep_edges(const mesh *m, const edges *e, float *edge_weight, float *edge_gradient) {
-    for (long edge = 0; edge < e->kept; edge++)
+/* What the pass over keys reads of an edge: the logit's gradient and the value's weight by head, then the
+   similarity's gradient. */
+static inline long record_size(const mesh *m) { return 2 * m->heads + 1; }
+
+/* Writes the records of the columns that hold an edge; the others are not touched. Returns in `distance`,
+   which is done with, the gradients of the similarities. */
+static const float *keep_edges(const mesh *m, edges *e, float *records) {
+    float *pull = e->distance;
+    for (long edge = 0; edge < e->kept; edge++) {
+        float *record = records + e->slot[edge] * record_size(m), total = 0;
         for (long head = 0; head < m->heads; head++) {
-            edge_weight[e->slot[edge] * m->heads + head] = e->score[head * e->stride + edge];
-            edge_gradient[e->slot[edge] * m->heads + head] = e->product[head * e->stride + edge];
+            float gradient = e->product[head * e->stride + edge];
+            record[head] = gradient;
+            record[m->heads + head] = e->score[head * e->stride + edge];
+            if (m->similarity_k) total += m->gain[head] * gradient;
         }
+        record[2 * m->heads] = pull[edge] = total;
+    }
+    return pull;
 }
 
-/* Gradients of what queries read; edge tables (B, T, window + slots, H); partials, one for each piece of
+/* Gradients of what queries read; records (B, T, window + slots, 2H + 1); partials, one for each piece of
    each batch row: see partial_sums. */
 void backward_queries(const mesh *m, const element *grad_output, const element *output, const float *log_sum,
-                      element *grad_q, float *grad_similarity_q, float *grad_forget_q, float *edge_weight,
-                      float *edge_gradient, float *partials, int threads) {
-    long pieces = (m->queries + PIECE - 1) / PIECE, columns = edge_columns(m), heads = m->heads;
+                      element *grad_q, float *grad_similarity_q, float *grad_forget_q, float *records,
+                      float *partials, int threads) {
+    long pieces = (m->queries + PIECE - 1) / PIECE, size = edge_columns(m) * record_size(m), heads = m->heads;
 #pragma omp parallel num_threads(threads)
     {
         edges e = open_edges(m);
@@ -105,14 +96,16 @@ void backward_queries(const mesh *m, const element *grad_output, const element *
                 score_edges(m, &e);
                 long at = row_of(m, &e);
                 load_heads(e.output_vec, grad_output + at * heads * WIDTH, heads, 1);
-                multiply(m, &e, e.output_vec, e.product, value_row);
+                multiply(m, &e, e.output_vec, e.v, e.product);
                 for (long head = 0; head < heads; head++)
                     differentiate_softmax(m, &e, head, log_sum[at * heads + head],
                                           output + at * heads * WIDTH, &partial);
-                query_gradient(m, &e, grad_q + at * heads * WIDTH);
-                bias_gradients(m, &e, grad_similarity_q + at * m->routing, grad_forget_q + at * heads);
+                mix(m, &e, e.product, e.k, 1 / sqrtf(WIDTH), grad_q + at * heads * WIDTH);
                 anchor_gradients(m, &e, &partial);
-                keep_edges(m, &e, edge_weight + at * columns * heads, edge_gradient + at * columns * heads);
+                const float *pull = keep_edges(m, &e, records + at * size);
+                if (m->similarity_k) similarity_gradient(m, &e, pull, grad_similarity_q + at * m->routing);
+                for (long head = 0; m->forget_k && head < heads; head++)
+                    grad_forget_q[at * heads + head] = sum_of(e.product + head * e.stride, e.kept);
             }
         }
         close_edges(&e);
@@ -149,71 +142,91 @@ static long first_at(const mesh *m, long row, long position) {
     return low;
 }
 
+/* Edges that lead to one key, a handful at a time: the rows (H, E) of their queries, their records. */
+enum { HANDFUL = 32 };
+typedef struct {
+    long count;
+    const element *q[HANDFUL], *grad_output[HANDFUL];
+    const float *similarity[HANDFUL], *record[HANDFUL];
+} incoming;
+
 typedef struct {
     const element *grad_output;
-    const float *edge_weight, *edge_gradient;
-    element *grad_k, *grad_v;
-    float *grad_similarity_k, *grad_forget_k;
-} key_pass;
+    const float *records;
+    float *similarity, *forget; /* gradients of the key's (R) and (H) */
+    vec *k, *v;                 /* sums of (H, CHUNKS) */
+} key_sums;
 
-/* Adds what the edge in `column` of query t gives to its key. */
-static void add_edge(const mesh *m, const key_pass *p, long row, long query, long column, long key, vec *grad_k,
-                     vec *grad_v) {
-    long at = row * m->queries + query, edge = (at * edge_columns(m) + column) * m->heads;
-    const float *weight = p->edge_weight + edge, *gradient = p->edge_gradient + edge;
-    const element *q = m->q + at * m->heads * WIDTH, *g = p->grad_output + at * m->heads * WIDTH;
-    for (long head = 0; head < m->heads; head++)
-        for (int c = 0; c < CHUNKS; c++) {
-            grad_k[head * CHUNKS + c] += gradient[head] * load_chunk(q + head * WIDTH, c);
-            grad_v[head * CHUNKS + c] += weight[head] * load_chunk(g + head * WIDTH, c);
-        }
-    if (m->similarity_k) {
-        const float *similar = m->similarity_q + at * m->routing;
-        float total = 0, *target = p->grad_similarity_k + (row * m->keys + key) * m->routing;
-        for (long head = 0; head < m->heads; head++) total += m->gain[head] * gradient[head];
-        for (long r = 0; r < m->routing; r++) target[r] += total * similar[r];
+static void add_edges(const mesh *m, key_sums *sums, incoming *in) {
+    for (long head = 0; head < m->heads; head++) {
+        vec k[CHUNKS], v[CHUNKS];
+        memcpy(k, sums->k + head * CHUNKS, sizeof k);
+        memcpy(v, sums->v + head * CHUNKS, sizeof v);
+        for (long i = 0; i < in->count; i++)
+            for (int c = 0; c < CHUNKS; c++) {
+                k[c] += in->record[i][head] * load_chunk(in->q[i] + head * WIDTH, c);
+                v[c] += in->record[i][m->heads + head] * load_chunk(in->grad_output[i] + head * WIDTH, c);
+            }
+        memcpy(sums->k + head * CHUNKS, k, sizeof k);
+        memcpy(sums->v + head * CHUNKS, v, sizeof v);
     }
-    if (m->forget_k) {
-        float *target = p->grad_forget_k + (row * m->keys + key) * m->heads;
-        for (long head = 0; head < m->heads; head++) target[head] -= gradient[head];
-    }
+    for (long i = 0; m->forget_k && i < in->count; i++)
+        for (long head = 0; head < m->heads; head++) sums->forget[head] -= in->record[i][head];
+    for (long i = 0; m->similarity_k && i < in->count; i++)
+        for (long r = 0; r < m->routing; r++)
+            sums->similarity[r] += in->record[i][2 * m->heads] * in->similarity[i][r];
+    in->count = 0;
 }
 
-/* Gradients of what keys hold, each of its tensor's shape; `start` and `incoming` are scratch. */
-void backward_keys(const mesh *m, const element *grad_output, const float *edge_weight,
-                   const float *edge_gradient, int32_t *start, int32_t *incoming, element *grad_k,
-                   element *grad_v, float *grad_similarity_k, float *grad_forget_k, int threads) {
-    key_pass pass = {grad_output, edge_weight, edge_gradient, grad_k, grad_v, grad_similarity_k, grad_forget_k};
+/* Takes up the edge in `column` of query t. */
+static void meet_edge(const mesh *m, key_sums *sums, incoming *in, long row, long query, long column) {
+    long at = row * m->queries + query, i = in->count++;
+    in->q[i] = m->q + at * m->heads * WIDTH;
+    in->grad_output[i] = sums->grad_output + at * m->heads * WIDTH;
+    in->similarity[i] = m->similarity_k ? m->similarity_q + at * m->routing : NULL;
+    in->record[i] = sums->records + (at * edge_columns(m) + column) * record_size(m);
+    if (in->count == HANDFUL) add_edges(m, sums, in);
+}
+
+/* Gradients of what keys hold, each of its tensor's shape; `start` and `list` are scratch. */
+void backward_keys(const mesh *m, const element *grad_output, const float *records, int32_t *start,
+                   int32_t *list, element *grad_k, element *grad_v, float *grad_similarity_k,
+                   float *grad_forget_k, int threads) {
     long pieces = (m->keys + PIECE - 1) / PIECE, size = m->heads * CHUNKS;
-    if (m->slots) list_incoming(m, start, incoming, threads);
+    if (m->slots) list_incoming(m, start, list, threads);
 #pragma omp parallel num_threads(threads)
     {
-        vec *sum_k = aligned_alloc(64, 2 * size * sizeof(vec)), *sum_v = sum_k + size;
+        key_sums sums = {grad_output, records};
+        sums.k = aligned_alloc(64, 2 * size * sizeof(vec)), sums.v = sums.k + size;
+        incoming in = {0};
 #pragma omp for schedule(dynamic)
         for (long piece = 0; piece < m->batch * pieces; piece++) {
             long row = piece / pieces, first = piece % pieces * PIECE;
             for (long key = first; key < least(first + PIECE, m->keys); key++) {
-                long at = row * m->keys + key;
-                memset(sum_k, 0, 2 * size * sizeof(vec));
-                if (m->similarity_k) memset(grad_similarity_k + at * m->routing, 0, m->routing * sizeof(float));
-                if (m->forget_k) memset(grad_forget_k + at * m->heads, 0, m->heads * sizeof(float));
-                long end = first_at(m, row, key + m->window);
-                for (long query = first_at(m, row, key); query < end; query++) {
-                    long distance = m->positions[row * m->queries + query] - key;
-                    add_edge(m, &pass, row, query, distance, key, sum_k, sum_v);
+                long at = row * m->keys + key, end = first_at(m, row, key + m->window);
+                memset(sums.k, 0, 2 * size * sizeof(vec));
+                if (m->similarity_k) {
+                    sums.similarity = grad_similarity_k + at * m->routing;
+                    memset(sums.similarity, 0, m->routing * sizeof(float));
                 }
-                const int32_t *list = incoming + row * m->queries * m->slots;
+                if (m->forget_k) {
+                    sums.forget = grad_forget_k + at * m->heads;
+                    memset(sums.forget, 0, m->heads * sizeof(float));
+                }
+                for (long query = first_at(m, row, key); query < end; query++)
+                    meet_edge(m, &sums, &in, row, query, m->positions[row * m->queries + query] - key);
+                const int32_t *edge = list + row * m->queries * m->slots;
                 const int32_t *bound = start + row * (m->keys + 1) + key;
                 for (long i = m->slots ? bound[0] : 0; m->slots && i < bound[1]; i++)
-                    add_edge(m, &pass, row, list[i] / m->slots, m->window + list[i] % m->slots, key, sum_k, sum_v);
-                for (long head = 0; head < m->heads; head++)
-                    for (int c = 0; c < CHUNKS; c++) {
-                        long chunk = head * CHUNKS + c;
-                        store_chunk(grad_k + (at * m->heads + head) * WIDTH, c, sum_k[chunk] / sqrtf(WIDTH));
-                        store_chunk(grad_v + (at * m->heads + head) * WIDTH, c, sum_v[chunk]);
-                    }
+                    meet_edge(m, &sums, &in, row, edge[i] / m->slots, m->window + edge[i] % m->slots);
+                add_edges(m, &sums, &in);
+                for (long chunk = 0; chunk < size; chunk++) {
+                    long head = (at * m->heads + chunk / CHUNKS) * WIDTH;
+                    store_chunk(grad_k + head, chunk % CHUNKS, sums.k[chunk] / sqrtf(WIDTH));
+                    store_chunk(grad_v + head, chunk % CHUNKS, sums.v[chunk]);
+                }
             }
         }
-        free(sum_k);
+        free(sums.k);
     }
 }

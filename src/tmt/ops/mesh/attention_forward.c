@@ -21,19 +21,6 @@ static float softmax(const mesh *m, const edges *e, long head, float *usage) {
     return peak + logf(mass);
 }
 
-static void sum_values(const mesh *m, const edges *e, element *output) {
-    memset(e->output_vec, 0, m->heads * CHUNKS * sizeof(vec));
-    for (long edge = 0; edge < e->total; edge++) {
-        const element *heads = value_row(m, e, edge);
-        for (long head = 0; head < m->heads; head++)
-            for (int c = 0; c < CHUNKS; c++)
-                e->output_vec[head * CHUNKS + c] +=
-                    e->score[head * e->stride + edge] * load_chunk(heads + head * WIDTH, c);
-    }
-    for (long head = 0; head < m->heads; head++)
-        for (int c = 0; c < CHUNKS; c++) store_chunk(output + head * WIDTH, c, e->output_vec[head * CHUNKS + c]);
-}
-
 /* output (B,T,H,E), log_sum (B,T,H), usage (B,T,M) */
 void forward(const mesh *m, element *output, float *log_sum, float *usage, int threads) {
     long pieces = (m->queries + PIECE - 1) / PIECE;
@@ -50,7 +37,7 @@ void forward(const mesh *m, element *output, float *log_sum, float *usage, int t
                 for (long anchor = 0; anchor < m->anchors; anchor++) usage[at * m->anchors + anchor] = 0;
                 for (long head = 0; head < m->heads; head++)
                     log_sum[at * m->heads + head] = softmax(m, &e, head, usage + at * m->anchors);
-                sum_values(m, &e, output + at * m->heads * WIDTH);
+                mix(m, &e, e.score, e.v, 1, output + at * m->heads * WIDTH);
             }
         }
         close_edges(&e);

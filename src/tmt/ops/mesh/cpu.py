@@ -43,7 +43,7 @@ def backward(inputs: MeshInputs, grad_output: Tensor, output: Tensor, log_sum: T
     bank = (count, heads, -(-width // _LANES) * _LANES)
     sizes = [count * heads * bank[2]] * 2 + [heads] * 2
     grads = Gradients(*(torch.empty(x.shape, dtype=x.dtype) for x in (inputs.q, inputs.k, inputs.v)))
-    edges = [log_sum.new_empty(batch, queries, mesh.window + mesh.slots, heads) for _ in range(2)]
+    edges = log_sum.new_empty(batch, queries, mesh.window + mesh.slots, 2 * heads + 1)
     partials = log_sum.new_empty(batch, -(-queries // _PIECE), sum(sizes))
     if inputs.similarity is not None:
         grads.similarity_q = torch.empty_like(inputs.similarity.q)
@@ -51,11 +51,11 @@ def backward(inputs: MeshInputs, grad_output: Tensor, output: Tensor, log_sum: T
     if inputs.forget is not None:
         grads.forget_q = torch.empty_like(inputs.forget.q)
         grads.forget_k = torch.empty(inputs.forget.k.shape)
-    by_query = (grad_output, output, log_sum, grads.q, grads.similarity_q, grads.forget_q, *edges, partials)
+    by_query = (grad_output, output, log_sum, grads.q, grads.similarity_q, grads.forget_q, edges, partials)
     library.backward_queries(ctypes.byref(mesh), *map(pointer, by_query), _threads(inputs.q))
     start = torch.empty(batch, inputs.k.shape[1] + 1, dtype=torch.int32)
     incoming = torch.empty(batch, queries * mesh.slots, dtype=torch.int32)
-    by_key = (grad_output, *edges, start, incoming, grads.k, grads.v, grads.similarity_k, grads.forget_k)
+    by_key = (grad_output, edges, start, incoming, grads.k, grads.v, grads.similarity_k, grads.forget_k)
     library.backward_keys(ctypes.byref(mesh), *map(pointer, by_key), _threads(inputs.k))
     anchor_k, anchor_v, gain, decay_rate = partials.sum(1).split(sizes, -1)
     if inputs.similarity is not None:

@@ -37,6 +37,37 @@ static inline float sum(vec x) {
     return x[0] + x[1];
 }
 
+/* The sums of 16 vectors, each in the order of `sum`. */
+static inline vec sums(vec *x) {
+    for (int i = 0; i < 8; i++)
+        x[i] = __builtin_shuffle(x[i], x[i + 8],
+                                 (vec_int){0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23}) +
+               __builtin_shuffle(x[i], x[i + 8],
+                                 (vec_int){8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31});
+    for (int i = 0; i < 4; i++)
+        x[i] = __builtin_shuffle(x[i], x[i + 4],
+                                 (vec_int){0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27}) +
+               __builtin_shuffle(x[i], x[i + 4],
+                                 (vec_int){4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31});
+    for (int i = 0; i < 2; i++)
+        x[i] = __builtin_shuffle(x[i], x[i + 2],
+                                 (vec_int){0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29}) +
+               __builtin_shuffle(x[i], x[i + 2],
+                                 (vec_int){2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31});
+    return __builtin_shuffle(x[0], x[1],
+                             (vec_int){0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30}) +
+           __builtin_shuffle(x[0], x[1],
+                             (vec_int){1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31});
+}
+
+/* Sum of n numbers. */
+static inline float sum_of(const float *x, long n) {
+    vec total = {};
+    for (long i = 0; i + LANES <= n; i += LANES) total += load(x + i);
+    if (n % LANES) total += load_part(x + n / LANES * LANES, n % LANES);
+    return sum(total);
+}
+
 static inline float largest(vec x) {
     float most = x[0];
     for (int lane = 1; lane < LANES; lane++) most = x[lane] > most ? x[lane] : most;
@@ -63,16 +94,24 @@ static inline vec round_to_even(vec x) {
 #endif
 }
 
-/* e^x for x <= 88: 2^n times the Taylor polynomial of the rest, below 2e-7 relative; 0 below -87. */
+/* p 2^n for whole n: 0 where that is below the smallest float. */
+static inline vec scale_by_power(vec p, vec n) {
+#ifdef __AVX512F__
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    vec_int normal = n >= -126.0f, exponent = (__builtin_convertvector(choose(normal, n, splat(0)), vec_int) + 127) << 23;
+    return choose(normal, p * (vec)exponent, splat(0));
+#endif
+}
+
+/* e^x for x <= 88: 2^n times the Taylor polynomial of the rest, below 2e-7 relative; 0 far below. */
 static inline vec exponential(vec x) {
-    const float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    vec_int alive = x > -87.0f;
-    x = choose(alive, x, splat(0));
+    const float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f, least = -105.0f;
+    x = choose(x < least, splat(least), x);
     vec n = round_to_even(x * log2_e);
     vec r = x - n * ln2_high - n * ln2_low;
     vec p = splat(1.0f / 5040);
     const float terms[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
     for (int term = 0; term < 7; term++) p = p * r + terms[term];
-    vec_int exponent = (__builtin_convertvector(n, vec_int) + 127) << 23;
-    return choose(alive, p * (vec)exponent, splat(0));
+    return scale_by_power(p, n);
 }

@@ -1,0 +1,56 @@
+"""GELU scaled by a gate per row, in C; the readable form is ``gate[:, None] * F.gelu(x)``."""
+
+import ctypes
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from tmt.ops import native
+from tmt.ops.native import pointer
+
+_SOURCE = Path(__file__).with_name("gelu.c")
+_PIECE = 32  # rows that one thread takes at a time, as in gelu.c
+
+
+def available(x: Tensor) -> bool:
+    """Whether rows (n, W) can be processed here: W in whole vectors, on a CPU with a C compiler."""
+    fits = x.shape[-1] % 16 == 0 and x.dtype in (torch.float32, torch.bfloat16) and x.device.type == "cpu"
+    return fits and not torch.compiler.is_compiling() and native.load(_SOURCE, BF16=_half(x)) is not None
+
+
+def gated_gelu(x: Tensor, gate: Tensor) -> Tensor:
+    """``gate · GELU(x)`` for rows x (n, W) float32 or bfloat16, as the result, and gate (n,) float32."""
+    return _GatedGELU.apply(x.contiguous(), gate.contiguous())
+
+
+class _GatedGELU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, gate):
+        y = torch.empty_like(x)
+        _library(x).forward(*map(pointer, (x, gate, y)), *_sizes(x))
+        ctx.save_for_backward(x, gate)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):  # pyrefly: ignore[bad-override]
+        x, gate = ctx.saved_tensors
+        grad, grad_x, grad_gate = grad.contiguous(), torch.empty_like(x), torch.empty_like(gate)
+        _library(x).backward(*map(pointer, (grad, x, gate, grad_x, grad_gate)), *_sizes(x))
+        return grad_x, grad_gate
+
+
+def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64, int]:
+    """Rows, their width, and the threads that they keep busy."""
+    rows, width = x.shape
+    return ctypes.c_int64(rows), ctypes.c_int64(width), max(1, min(torch.get_num_threads(), rows // _PIECE))
+
+
+def _half(x: Tensor) -> int:
+    return int(x.dtype == torch.bfloat16)
+
+
+def _library(x: Tensor) -> ctypes.CDLL:
+    return native.library(_SOURCE, BF16=_half(x))

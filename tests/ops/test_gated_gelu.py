@@ -1,0 +1,66 @@
+"""The compiled gated GELU equals the readable one, values and gradients, on any number of threads."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tmt.ops import gelu
+
+pytestmark = pytest.mark.skipif(not gelu.available(torch.zeros(1, 16)), reason="no C compiler")
+
+
+@pytest.fixture
+def poisoned() -> Iterator[None]:
+    """Fresh memory is full of NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def run(function, x: Tensor, gate: Tensor) -> list[Tensor]:
+    """Value and gradients."""
+    x, gate = x.detach().requires_grad_(), gate.detach().requires_grad_()
+    y = function(x, gate)
+    direction = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
+    return [y.detach(), *torch.autograd.grad((y * direction).sum(), (x, gate))]
+
+
+def readable(x: Tensor, gate: Tensor) -> Tensor:
+    return F.gelu(x) * gate[:, None].to(x.dtype)
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("rows", [0, 1, 7, 200])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_it_equals_the_readable_form(rows: int, dtype: torch.dtype, tolerance: float):
+    x, gate = (4 * torch.randn(rows, 48)).to(dtype), torch.rand(rows)
+    expected = run(readable, x.double(), gate.double())
+    for actual, value in zip(run(gelu.gated_gelu, x, gate), expected, strict=True):
+        size = max(1.0, value.abs().max().item()) if value.numel() else 1.0
+        torch.testing.assert_close(actual.double(), value, rtol=0, atol=tolerance * size)
+
+
+def test_extreme_inputs_are_zero_or_themselves():
+    x = torch.tensor([-1e30, -100.0, -20.0, 0.0, 20.0, 100.0, 1e30, torch.inf] * 2)[None]
+    expected = x.clamp(min=0)
+    torch.testing.assert_close(gelu.gated_gelu(x, torch.ones(1)), expected)
+    assert gelu.gated_gelu(torch.full((1, 16), torch.nan), torch.ones(1)).isnan().all()
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    x, gate, before = torch.randn(300, 64), torch.rand(300), torch.get_num_threads()
+    one = run(gelu.gated_gelu, x, gate)
+    try:
+        torch.set_num_threads(2)
+        two = run(gelu.gated_gelu, x, gate)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_other_types_and_widths_are_left_to_pytorch():
+    assert not gelu.available(torch.zeros(1, 16, dtype=torch.float64))
+    assert not gelu.available(torch.zeros(1, 17))

@@ -1,0 +1,91 @@
+"""The fused local mix equals the readable form."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from tmt.layers.feed_forward import LocalMix
+from tmt.ops import local_mix, native
+
+pytestmark = pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
+
+SHAPES = {
+    "one token": (1, 1, 16),
+    "rows": (3, 70, 48),
+    "shorter than the mix": (2, 2, 32),
+    "pieces": (2, 300, 192),
+}
+SUBSETS = {"all": None, "some": slice(None, None, 3), "last": slice(-1, None), "none": slice(0)}
+TOLERANCE = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (0.02, 0.02)}
+
+
+@pytest.fixture(autouse=True)
+def fresh_memory_is_nan() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def results(
+    x: Tensor, tail: Tensor, weight: Tensor, index: Tensor | None, grad: Tensor
+) -> tuple[Tensor, ...]:
+    """The mix and the gradients of x, tail and weight."""
+    mix = LocalMix(weight.shape[1])
+    mix.weight = torch.nn.Parameter(weight)
+    inputs = x.clone().requires_grad_(), tail.clone().requires_grad_()
+    y = mix(*inputs, index)
+    return y, *torch.autograd.grad(y, (*inputs, mix.weight), grad)
+
+
+def case(shape: tuple[int, int, int], asked: slice | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Arguments of `results`."""
+    batch, length, width = shape
+    index = None if asked is None else torch.arange(batch * length)[asked]
+    count = batch * length if index is None else len(index)
+    x, tail = torch.randn(shape).to(dtype), torch.randn(batch, 3, width).to(dtype)
+    return x, tail, torch.randn(4, width), index, torch.randn(count, width).to(dtype)
+
+
+@pytest.mark.parametrize("asked", SUBSETS.values(), ids=SUBSETS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_values_and_gradients(shape: tuple[int, int, int], asked: slice | None, dtype: torch.dtype):
+    x, tail, weight, index, grad = case(shape, asked, dtype)
+    assert local_mix.available(x, weight)
+    exact = results(x.double(), tail.double(), weight.double(), index, grad.double())
+    fused = results(x, tail, weight, index, grad)
+    assert [t.dtype for t in fused] == [dtype, dtype, dtype, torch.float32]
+    near, near_gradient = TOLERANCE[dtype]
+    torch.testing.assert_close(fused[0], exact[0], rtol=near, atol=near, check_dtype=False)
+    for actual, expected in zip(fused[1:], exact[1:], strict=True):
+        torch.testing.assert_close(
+            actual, expected, rtol=near_gradient, atol=near_gradient, check_dtype=False
+        )
+
+
+@pytest.mark.parametrize("asked", [None, SUBSETS["some"]], ids=["all", "some"])
+def test_results_do_not_depend_on_the_number_of_threads(asked: slice | None):
+    inputs, threads = case((3, 300, 64), asked, torch.float32), torch.get_num_threads()
+    found = []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        found.append(results(*inputs))
+    torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_inputs_need_not_be_contiguous_nor_the_weight_in_float32():
+    x, tail, weight, index, grad = case((2, 20, 32), SUBSETS["some"], torch.float32)
+    weight = weight.bfloat16()
+    strided = (t.transpose(0, 1).contiguous().transpose(0, 1) for t in (x, tail))
+    fused = results(*strided, weight, index, grad.t().contiguous().t())
+    assert fused[3].dtype == torch.bfloat16
+    for actual, expected in zip(fused, results(x, tail, weight, index, grad), strict=True):
+        assert torch.equal(actual, expected)
+
+
+def test_what_is_not_available():
+    assert not local_mix.available(torch.zeros(2, 64, dtype=torch.float64), torch.zeros(4, 64))
+    assert not local_mix.available(torch.zeros(2, 40), torch.zeros(4, 40))
