@@ -43,7 +43,7 @@ typedef struct {
 
 static void insert(ranking *best, int64_t rank) {
     if (best->size == best->capacity) {
-        if (!best->capacity || rank <= best->rank[best->size - 1]) return;
+        if (rank <= best->rank[best->size - 1]) return;
         best->size--;
     }
     long at = best->size++;
@@ -53,25 +53,50 @@ static void insert(ranking *best, int64_t rank) {
 
 static long index_of(int64_t rank) { return rank & ((1 << POSITION_BITS) - 1); }
 
-/* Ranks the vectors first..last by their product with q, nearest first. */
+/* Rounded products of q with a group's vectors, −∞ for those outside first..last. */
+static vec levels(const pool *p, const float *q, long group, long first, long last) {
+    const vec_int lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const float *components = group_of(p, group);
+    vec total = {};
+    for (long r = 0; r < p->routing; r++) total += load(components + r * LANES) * q[r];
+    vec level = round_to_even(total * LEVELS);
+    level = choose(level < HIGHEST, level, splat(HIGHEST));
+    level = choose(level > -HIGHEST, level, splat(-HIGHEST));
+    vec_int eligible = (lane >= (int32_t)(first - group * LANES)) & (lane <= (int32_t)(last - group * LANES));
+    return choose(eligible, level, splat(-INFINITY));
+}
+
+/* The largest lane that `count` lanes reach: as many vectors are at least as good. */
+static float reached_by(vec highest, long count) {
+    float lanes[LANES], floor = -HIGHEST;
+    store(lanes, highest);
+    for (int lane = 0; lane < LANES; lane++)
+        if (lanes[lane] > floor && __builtin_popcount(lanes_at_least(highest, lanes[lane])) >= count)
+            floor = lanes[lane];
+    return floor;
+}
+
+/* Ranks the vectors first..last by their product with q. Of a stretch of groups, only those are looked at
+   that the best of each lane do not rule out. */
 static void scan(const pool *p, const float *q, long first, long last, ranking *best) {
-    for (long group = last / LANES; last >= first && group >= first / LANES; group--) {
-        const float *components = group_of(p, group);
-        vec total = {};
-        for (long r = 0; r < p->routing; r++) total += load(components + r * LANES) * q[r];
-        vec level = round_to_even(total * LEVELS);
-        level = choose(level < HIGHEST, level, splat(HIGHEST));
-        level = choose(level > -HIGHEST, level, splat(-HIGHEST));
-        uint32_t wanted = (1u << LANES) - 1;
-        if (best->size == best->capacity && best->capacity)
-            wanted = lanes_at_least(level, best->rank[best->size - 1] >> POSITION_BITS);
-        if (group == first / LANES) wanted &= -1u << first % LANES;
-        if (group == last / LANES) wanted &= (2u << last % LANES) - 1;
-        float lanes[LANES];
-        store(lanes, level);
-        for (; wanted; wanted &= wanted - 1) {
-            long lane = __builtin_ctz(wanted);
-            insert(best, (int64_t)lanes[lane] * (1 << POSITION_BITS) + group * LANES + lane);
+    enum { STRETCH = 32 };
+    if (last < first || !best->capacity) return;
+    for (long bottom = first / LANES; bottom <= last / LANES; bottom += STRETCH) {
+        long groups = least(STRETCH, last / LANES + 1 - bottom);
+        vec level[STRETCH], highest = splat(-INFINITY);
+        for (long i = 0; i < groups; i++) {
+            level[i] = levels(p, q, bottom + i, first, last);
+            highest = choose(level[i] > highest, level[i], highest);
+        }
+        float floor = reached_by(highest, best->capacity);
+        if (best->size == best->capacity) floor = fmaxf(floor, best->rank[best->size - 1] >> POSITION_BITS);
+        for (long i = groups - 1; i >= 0; i--) {
+            float lanes[LANES];
+            store(lanes, level[i]);
+            for (uint32_t wanted = lanes_at_least(level[i], floor); wanted; wanted &= wanted - 1) {
+                long lane = __builtin_ctz(wanted);
+                insert(best, (int64_t)lanes[lane] * (1 << POSITION_BITS) + (bottom + i) * LANES + lane);
+            }
         }
     }
 }
