@@ -28,6 +28,7 @@ SHORTER = {
     "eval": ["--limit=600"],
     "generate": ["--max-new-tokens=8"],
     "data": ["--max-bytes=300000"],
+    "bench": ["--seconds=0.1", "--lengths=32", "--batch-size=1"],
 }
 
 

@@ -1,5 +1,6 @@
 """I5: the FLOPs reported are those of the matrix products that ran; a token that left costs nothing more."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,7 @@ from builders import SWITCHES, build, draw_tokens, set_thresholds, switched
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tmt.bench.memory import peak_bytes
 from tmt.layers.attention import dense_attention_flops
 from tmt.model.base import LanguageModel, ModelOutput
 
@@ -189,3 +191,13 @@ def test_a_step_costs_almost_the_same_at_any_context():
     costs = [block.flops(torch.tensor([[position]]), 1, 1, (0, 4)) for position in (1_000, 8_000)]
     more_means = 2 * 8 * (8_000 // 64 - 1_000 // 64)
     assert costs[1] - costs[0] == more_means
+
+
+@torch.no_grad()
+def test_a_pass_without_diagnostics_keeps_no_layer_alive():
+    def peak(layers: int) -> int:
+        model, tokens = build(dtype=torch.float32, n_layers=layers), draw_tokens(2, 90)
+        call = partial(model, tokens, last_only=True, return_diagnostics=False)
+        return peak_bytes(call, torch.device("cpu"))
+
+    assert peak(16) < 1.5 * peak(4)

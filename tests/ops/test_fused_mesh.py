@@ -14,6 +14,7 @@ from tmt.ops.mesh import (
     GraphSpec,
     MeshInputs,
     attention_impl,
+    backend,
     block_means,
     build_graph,
     cpu,
@@ -296,3 +297,12 @@ def test_means_are_those_of_the_blocks():
     whole = block_means(rows, 8, 0, 5)
     assert torch.equal(block_means(rows, 8, 2, 1), whole[:, 2:3])
     torch.testing.assert_close(whole[:, 4], rows[:, 32:].sum(1) / 8)
+
+
+def test_a_gpu_needs_triton_and_other_devices_have_no_kernels(monkeypatch: pytest.MonkeyPatch):
+    for found in (None, object()):
+        backend._has_triton.cache_clear()
+        monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name, found=found: found)
+        assert backend.serves("cuda") == (found is not None)
+    backend._has_triton.cache_clear()
+    assert not backend.serves("mps")

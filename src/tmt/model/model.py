@@ -60,7 +60,8 @@ class TMTModel(LanguageModel):
 
     def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:
         """See :class:`LanguageModel`."""
-        output, traces = TMTOutput(), []
+        output, traces, layer_rows, decisions = TMTOutput(), [], [], []
+        watched = diagnose or self.training or self.config.stream_memory
         x, carry, gain = self.embed(tokens), None, None
         rows = everyone = Rows(cache.positions)
         anchors, update_memory = self._open_memory(cache)
@@ -77,16 +78,19 @@ class TMTModel(LanguageModel):
             shapes = (trace.mesh.inputs.positions, rows.count, everyone.count, banks)
             output.work.append(partial(block.flops, *shapes))
             output.layer_tokens.append(rows.count)
-            traces.append(trace)
+            layer_rows.append(rows)
+            if watched:  # a trace holds all that its layer computed
+                traces.append(trace)
             if str(layer) in self.gates:
                 trace.decision = decision = self._decide(layer, tokens, rows.take(x), rows)
+                decisions.append(decision)
                 output.work.append(partial(self.gates[str(layer)].flops, rows.count))
                 rows, gain = rows.keep(decision.stay), decision.gain
                 gain = None if gain is None else gain[decision.stay]
         if self.gates:
-            output.depth = self._depth(traces, tokens)
+            output.depth = self._depth(layer_rows, tokens)
         update_memory(traces, output)
-        output.penalty = self._exit_penalty(traces, tokens.numel())
+        output.penalty = self._exit_penalty(decisions, tokens.numel())
         if self.training:
             output.statistics = self._statistics(traces, cache, output)
         if diagnose:
@@ -143,10 +147,10 @@ class TMTModel(LanguageModel):
         return torch.stack(counts).sum(0), torch.stack(totals).sum(0)
 
     @staticmethod
-    def _depth(traces: list[LayerTrace], tokens: Tensor) -> Tensor:
+    def _depth(layer_rows: list[Rows], tokens: Tensor) -> Tensor:
         depth = torch.zeros_like(tokens).flatten()
-        for trace in traces:
-            depth = trace.rows.put(depth, trace.rows.take(depth) + 1)
+        for rows in layer_rows:
+            depth = rows.put(depth, rows.take(depth) + 1)
         return depth.view_as(tokens)
 
     def _extra_window(self) -> int:
@@ -156,8 +160,7 @@ class TMTModel(LanguageModel):
         left = max(0.0, 1 - int(self.steps) / self.config.anneal_steps)
         return round(left * (self.config.max_seq_len - self.config.local_window))
 
-    def _exit_penalty(self, traces: list[LayerTrace], tokens: int) -> Tensor | None:
-        decisions = [trace.decision for trace in traces if trace.decision is not None]
+    def _exit_penalty(self, decisions: list[Decision], tokens: int) -> Tensor | None:
         if not decisions:
             return None
         if self.config.exit_objective == "entropy":

@@ -23,7 +23,7 @@ def into_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     targets, nll = targets.contiguous(), logits.new_empty(len(logits), 1, dtype=torch.float32)
     library, sizes = native.library(_SOURCE, **_defines(logits)), map(ctypes.c_int64, logits.shape)
     tensors = map(pointer, (logits, targets, nll))
-    library.into_gradient(*tensors, *sizes, min(torch.get_num_threads(), len(logits)))
+    library.into_gradient(*tensors, *sizes, native.threads(len(logits)))
     return nll
 
 

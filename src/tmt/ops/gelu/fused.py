@@ -45,7 +45,7 @@ class _GatedGELU(torch.autograd.Function):
 def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64, int]:
     """Rows, their width, and the threads that they keep busy."""
     rows, width = x.shape
-    return ctypes.c_int64(rows), ctypes.c_int64(width), max(1, min(torch.get_num_threads(), rows // _PIECE))
+    return ctypes.c_int64(rows), ctypes.c_int64(width), native.threads(rows // _PIECE)
 
 
 def _half(x: Tensor) -> int:

@@ -47,7 +47,7 @@ def few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     x = x.float().contiguous()
     bias = None if bias is None else bias.to(y.dtype).contiguous()
     addresses = (x.data_ptr(), weight.data_ptr(), None if bias is None else bias.data_ptr(), y.data_ptr())
-    threads = max(1, min(torch.get_num_threads(), weight.numel() // _SHARE))
+    threads = native.threads(weight.numel() // _SHARE)
     kernel(*addresses, x.numel() // width, outputs, width, threads)
     return y
 

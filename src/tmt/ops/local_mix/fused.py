@@ -66,8 +66,7 @@ class _LocalMix(torch.autograd.Function):
 
 
 def _threads(tokens: int) -> int:
-    """As many as torch uses, but no more than there are pieces of tokens."""
-    return max(1, min(torch.get_num_threads(), -(-tokens // _PIECE)))
+    return native.threads(-(-tokens // _PIECE))
 
 
 def _defines(x: Tensor, weight: Tensor) -> dict[str, int]:

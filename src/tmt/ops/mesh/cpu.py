@@ -176,6 +176,5 @@ def _attention_library(direction: str, q: Tensor) -> ctypes.CDLL:
 
 
 def _threads(rows: Tensor) -> ctypes.c_int:
-    """As many as torch uses, but no more than pieces of work of rows (B, T, …)."""
-    pieces = rows.shape[0] * -(-rows.shape[1] // _PIECE)
-    return ctypes.c_int(max(1, min(torch.get_num_threads(), pieces)))
+    """For work on rows (B, T, …)."""
+    return ctypes.c_int(native.threads(rows.shape[0] * -(-rows.shape[1] // _PIECE)))

@@ -4,14 +4,12 @@ Both walk over the kept edges only: time and memory grow with T · (window + K +
 and no gathered copy of the keys exists. Sums are in float32, gradients deterministic.
 """
 
-import importlib
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tmt.ops.mesh import cpu
+from tmt.ops.mesh import backend
 from tmt.ops.mesh.types import Anchors, ForgetBias, MeshInputs, SimilarityBias
 
 WIDEST_WINDOW = 256
@@ -20,19 +18,14 @@ WIDEST_WINDOW = 256
 
 def available(q: Tensor, window: int) -> bool:
     """Whether the operator takes queries of that device and type on this machine."""
-    device, fits = q.device.type, q.dtype in (torch.float32, torch.bfloat16)
-    return window <= WIDEST_WINDOW and fits and (device == "cuda" or (device == "cpu" and cpu.available()))
+    fits = window <= WIDEST_WINDOW and q.dtype in (torch.float32, torch.bfloat16)
+    return fits and backend.serves(q.device.type)
 
 
 def mesh_attention(inputs: MeshInputs) -> tuple[Tensor, Tensor | None]:
     """See :func:`tmt.ops.mesh.mesh_attention`."""
     output, _, usage = torch.ops.tmt.mesh_attention(*_flat(_prepared(inputs)))
     return output, usage.detach() if inputs.anchors else None
-
-
-def backend(device: str) -> ModuleType:
-    """The module whose `forward` and `backward` serve that type of device."""
-    return cpu if device == "cpu" else importlib.import_module("tmt.ops.mesh.triton_attention")
 
 
 def _prepared(inputs: MeshInputs) -> MeshInputs:
@@ -102,7 +95,7 @@ def _inputs(flat: tuple[Any, ...]) -> MeshInputs:
 
 
 def _forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return backend(flat[0].device.type).forward(_inputs(flat))
+    return backend.attention(flat[0].device.type).forward(_inputs(flat))
 
 
 def _fake_forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,7 +106,7 @@ def _fake_forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _backward(grad_output: Tensor, output: Tensor, log_sum: Tensor, *flat: Any) -> list[Tensor]:
-    gradients = backend(grad_output.device.type).backward(
+    gradients = backend.attention(grad_output.device.type).backward(
         _inputs(flat), grad_output.contiguous(), output, log_sum
     )
     return [x for x in vars(gradients).values() if x is not None]

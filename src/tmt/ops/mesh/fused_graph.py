@@ -4,19 +4,16 @@ Nothing of size T × S exists. Every product of two vectors is summed in one ord
 call, so that a token chooses the same neighbours alone and in company.
 """
 
-import importlib
-
 import torch
 from torch import Tensor
 
-from tmt.ops.mesh import cpu, graph
+from tmt.ops.mesh import backend, cpu, graph
 from tmt.ops.mesh.types import GraphSpec
 
 
 def available(rows: Tensor) -> bool:
     """Whether the operators take such vectors on this machine; they compute in float32."""
-    device, fits = rows.device.type, rows.dtype in (torch.float32, torch.bfloat16)
-    return fits and (device == "cuda" or (device == "cpu" and cpu.available()))
+    return rows.dtype in (torch.float32, torch.bfloat16) and backend.serves(rows.device.type)
 
 
 def build_graph(
@@ -58,9 +55,8 @@ def _choose_cpu(routing_q, routing_k, positions, earliest, means, *sizes) -> Ten
 
 
 def _choose_cuda(routing_q, routing_k, positions, earliest, means, *sizes) -> Tensor:
-    triton_graph = importlib.import_module("tmt.ops.mesh.triton_graph")
-    spec = GraphSpec("knn", *sizes)
-    return triton_graph.build_graph(routing_q, routing_k, positions, spec, earliest, means)
+    kernels = backend.graph("cuda")
+    return kernels.build_graph(routing_q, routing_k, positions, GraphSpec("knn", *sizes), earliest, means)
 
 
 def _choose_fake(routing_q, routing_k, positions, earliest, means, *sizes) -> Tensor:

@@ -14,6 +14,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from tmt.errors import InputError
@@ -59,6 +60,11 @@ def library(source: Path, **defines: int) -> ctypes.CDLL:
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
     """Address of a tensor's first element; NULL for None."""
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+def threads(pieces: int) -> int:
+    """Threads for that many pieces of work: as many as torch uses, but none without a piece."""
+    return max(1, min(torch.get_num_threads(), pieces))
 
 
 @cache

@@ -39,7 +39,7 @@ class _RMSNorm(torch.autograd.Function):
         y, scale = torch.empty_like(x), x.new_empty(x.shape[:-1], dtype=torch.float32)
         tensors = map(pointer, (x, gain, cos, sin, y, scale))
         library = native.library(_SOURCE, **_defines(x))
-        library.forward(*tensors, *_sizes(x), ctypes.c_float(eps), _threads(scale))
+        library.forward(*tensors, *_sizes(x), ctypes.c_float(eps), native.threads(_pieces(scale)))
         ctx.save_for_backward(x, gain, cos, sin, scale)
         return y
 
@@ -51,7 +51,7 @@ class _RMSNorm(torch.autograd.Function):
         grad_gain = gain.new_empty(_pieces(scale), len(gain))
         tensors = map(pointer, (grad, x, gain, cos, sin, scale, grad_x, grad_gain))
         library = native.library(_SOURCE, **_defines(x))
-        library.backward(*tensors, *_sizes(x), _threads(scale))
+        library.backward(*tensors, *_sizes(x), native.threads(_pieces(scale)))
         return grad_x, grad_gain.sum(0), None, None, None
 
 
@@ -62,11 +62,6 @@ def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64]:
 
 def _pieces(rows: Tensor) -> int:
     return -(-rows.numel() // _PIECE)
-
-
-def _threads(rows: Tensor) -> int:
-    """As many as torch uses, but no more than there are pieces of rows."""
-    return max(1, min(torch.get_num_threads(), _pieces(rows)))
 
 
 def _defines(x: Tensor) -> dict[str, int]:
