@@ -1,6 +1,6 @@
 """Quality of architectures and switches at equal data, steps and recipe: trains a list of runs, one table.
 
-    python benchmarks/quality.py results/2026-11-22_nano-sotu --steps 600
+    python benchmarks/quality.py results/2026-11-23_nano-sotu --steps 600
 
 Runs already in the folder's metrics.jsonl are skipped, so an interrupted sweep goes on where it stopped, and
 several processes can share a folder. The table is written to the folder's README.md.
