@@ -31,8 +31,9 @@ test: $(VENV)/.dev
 sanitize: $(VENV)/.dev
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 	CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" \
-	$(BIN)/python -m pytest -s tests/ops/test_fused_mesh.py tests/ops/test_audible.py \
-	tests/ops/test_local_mix.py tests/ops/test_few_rows.py tests/ops/test_gated_gelu.py tests/ops/test_norm.py
+	$(BIN)/python -m pytest -s tests/ops/test_fused_mesh.py tests/ops/test_fused_graph.py \
+	tests/ops/test_audible.py tests/ops/test_local_mix.py tests/ops/test_few_rows.py tests/ops/test_gated_gelu.py \
+	tests/ops/test_norm.py tests/ops/test_cross_entropy.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

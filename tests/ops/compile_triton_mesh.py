@@ -9,7 +9,15 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from tmt.ops.mesh import Anchors, ForgetBias, GraphSpec, MeshInputs, SimilarityBias, triton_attention
+from tmt.ops.mesh import (
+    Anchors,
+    ForgetBias,
+    GraphSpec,
+    MeshInputs,
+    SimilarityBias,
+    graph,
+    triton_attention,
+)
 from tmt.ops.mesh.triton_graph import build_graph
 
 HOPPER = GPUTarget("cuda", 90, warp_size=32)
@@ -67,8 +75,9 @@ def main() -> None:
     inputs = draw_inputs()
     output, lse, _ = triton_attention.forward(inputs)
     triton_attention.backward(inputs, output, output, lse)
-    positions = torch.arange(64).expand(2, -1)
-    build_graph(inputs.similarity.k, inputs.similarity.k, positions, GraphSpec(exact_until=48, block=16))
+    routing, positions = inputs.similarity.k, torch.arange(64).expand(2, -1)
+    means = graph.block_means(routing, 16, 0, 4)
+    build_graph(routing, routing, positions, GraphSpec(exact_until=48, block=16), None, means)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The product of a few rows with a weight matrix equals PyTorch's."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,23 +24,8 @@ def draw(outputs: int, width: int, rows: int, dtype: torch.dtype) -> tuple[Tenso
     return x.to(dtype), weight.to(dtype), torch.randn(outputs).to(dtype)
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def fresh_memory_is_nan():
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(before)
-
-
 @needs_compiler
-@pytest.mark.usefixtures("fresh_memory_is_nan")
+@pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("rows", range(1, 9))
@@ -68,7 +55,7 @@ def test_slices_of_larger_tensors(dtype: torch.dtype):
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_bits_depend_neither_on_threads_nor_on_company(threads, dtype: torch.dtype):
+def test_bits_depend_neither_on_threads_nor_on_company(threads: Callable[[int], None], dtype: torch.dtype):
     x, weight, bias = draw(1003, 301, 8, dtype)
     threads(1)
     together = linear.few_rows(x, weight, bias)

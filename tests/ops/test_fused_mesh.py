@@ -1,27 +1,15 @@
 """I4 for the compiled mesh: values and gradients of the reference, the same bits on any number of threads."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
-from drawing import PARTS, differentiable, draw_inputs, draw_positions, mapped
+from drawing import PARTS, differentiable, draw_inputs, mapped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tmt.ops.mesh import (
-    GraphSpec,
-    MeshInputs,
-    attention_impl,
-    backend,
-    block_means,
-    build_graph,
-    cpu,
-    fused_attention,
-    graph,
-    mesh_attention,
-)
+from tmt.ops.mesh import MeshInputs, attention_impl, backend, cpu, fused_attention, mesh_attention
 
 pytestmark = pytest.mark.skipif(not cpu.available(), reason="no C compiler")
 
@@ -87,40 +75,13 @@ def test_half_precision_equals_the_reference(**shape):
     assert_equals_reference(inputs, values=2e-2, gradients=2e-2)
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_any_number_of_threads_gives_the_same_bits():
-    spec = GraphSpec(k=4, window=8, block=16, k_global=2, exact_until=100)
-    routing, inputs = torch.randn(2, 300, 32), draw_inputs(2, 300, 300, window=8, dtype=torch.float32)
-    inputs.positions = torch.arange(300).repeat(2, 1)
-
-    def everything() -> list[Tensor]:
-        inputs.neighbours = build_graph(routing, routing, inputs.positions, spec, impl="fused")
+def test_any_number_of_threads_gives_the_same_bits(threads: Callable[[int], None]):
+    inputs, results = draw_inputs(2, 300, 300, window=8, dtype=torch.float32), []
+    for count in (1, 2):
+        threads(count)
         output, usage, gradients = run(inputs, "fused")
-        return [inputs.neighbours, output, usage, *gradients]
-
-    with threads(1):
-        expected = everything()
-    with threads(2):
-        actual = everything()
-    assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
-
-
-@pytest.fixture
-def poisoned() -> Iterator[None]:
-    """Fresh memory is full of NaN, or of the largest integer."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.utils.deterministic.fill_uninitialized_memory
-    yield
-    torch.use_deterministic_algorithms(False)
+        results.append([output, usage, *gradients])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.usefixtures("poisoned")
@@ -193,13 +154,6 @@ def test_the_operator_keeps_the_rules_of_pytorch(parts: tuple[str, ...]):
     inputs, _ = differentiable(draw_inputs(parts=parts, dtype=torch.float32))
     arguments = fused_attention._flat(fused_attention._prepared(inputs))
     torch.library.opcheck(torch.ops.tmt.mesh_attention.default, arguments)
-    forget, positions = -torch.rand(2, 12, 3).cumsum(1), torch.arange(12).repeat(2, 1)
-    routing = torch.randn(2, 12, 8)
-    means = block_means(routing, 4, 0, 3)
-    graph_arguments = (routing, routing, positions, None, means, 2, 3, True, 4, 1, 6)
-    torch.library.opcheck(torch.ops.tmt.build_graph.default, graph_arguments)
-    torch.library.opcheck(torch.ops.tmt.block_means.default, (routing, 4, 0, 3))
-    torch.library.opcheck(torch.ops.tmt.earliest_audible.default, (forget, forget, positions, -20.0))
 
 
 def test_wide_windows_and_double_precision_take_the_plain_path():
@@ -208,40 +162,6 @@ def test_wide_windows_and_double_precision_take_the_plain_path():
     assert attention_impl(q.bfloat16(), 256) == "fused"
     assert attention_impl(q, 257) == "blocked"
     assert attention_impl(q.double(), 16) == "blocked"
-
-
-def exact_routing(*shape: int) -> Tensor:
-    """Multiples of 1/8: their products are exact in any order of summation."""
-    return torch.randint(-8, 9, shape).float() / 8
-
-
-@settings(max_examples=150)
-@given(
-    seed=st.integers(0, 1000),
-    keys=st.sampled_from([1, 2, 9, 33, 70]),
-    share=st.sampled_from([0.0, 0.6, 1.0]),
-    k=st.integers(0, 6),
-    window=st.integers(1, 20),
-    successors=st.booleans(),
-    width=st.sampled_from([1, 5, 16]),
-    exact_until=st.sampled_from([0, 7, 40, 99]),
-    block=st.integers(1, 20),
-    k_global=st.integers(0, 3),
-    bounded=st.booleans(),
-)
-def test_the_graph_equals_the_reference(
-    seed, keys, share, k, window, successors, width, exact_until, block, k_global, bounded
-):
-    torch.manual_seed(seed)
-    positions = draw_positions(2, max(1, round(share * keys)), keys)
-    routing_q, routing_k = exact_routing(2, positions.shape[1], width), exact_routing(2, keys, width)
-    if block & (block - 1):
-        block = 1 << block.bit_length()  # means of a power of two are exact as well
-    spec = GraphSpec("knn", k, window, successors, block, k_global, exact_until)
-    earliest = (positions * torch.rand(positions.shape)).long() if bounded else None
-    expected = build_graph(routing_q, routing_k, positions, spec, earliest, impl="reference")
-    actual = build_graph(routing_q, routing_k, positions, spec, earliest, impl="fused")
-    assert torch.equal(actual, expected)
 
 
 def test_a_step_reads_nothing_but_its_edges():
@@ -256,47 +176,6 @@ def test_a_step_reads_nothing_but_its_edges():
     for tensor in (inputs.k, inputs.v, inputs.similarity.k, inputs.forget.k):
         tensor[:, unread] = torch.nan
     assert torch.equal(mesh_attention(inputs, "fused")[0], expected)
-
-
-def test_a_distant_query_reads_means_and_the_blocks_it_searches():
-    spec = GraphSpec(k=4, window=3, block=16, k_global=2, exact_until=40)
-    routing, positions = torch.randn(1, 320, 24), torch.tensor([[319]])
-    means = block_means(routing, 16, 0, 20)
-    expected = build_graph(routing[:, -1:], routing, positions, spec, means=means, impl="fused")
-    best = (means[0, :18] @ routing[0, -1]).topk(2).indices
-    read = torch.zeros(20, dtype=torch.bool)
-    read[[18, 19, *best.tolist()]] = True
-    poisoned = routing.clone()
-    poisoned[:, ~read.repeat_interleave(16)] = torch.nan
-    actual = build_graph(routing[:, -1:], poisoned, positions, spec, means=means, impl="fused")
-    assert torch.equal(actual, expected)
-
-
-def test_a_query_alone_chooses_what_it_chooses_in_company():
-    """Decoding transposes only the blocks it reads; the sums are the same bits."""
-    spec = GraphSpec(k=4, window=3, block=8, k_global=2, exact_until=40)
-    routing, positions = torch.randn(1, 90, 24), torch.arange(90)[None]
-    together = build_graph(routing, routing, positions, spec, impl="fused")
-    for t in range(90):
-        q, k, at = routing[:, t : t + 1], routing[:, : t + 1], positions[:, t : t + 1]
-        assert torch.equal(build_graph(q, k, at, spec, impl="fused"), together[:, t : t + 1])
-
-
-@pytest.mark.parametrize("size", [1e30, torch.inf, torch.nan])
-def test_extreme_similarities_choose_something_allowed(size: float):
-    routing, positions = size * torch.randn(1, 40, 8), torch.arange(40)[None]
-    table = build_graph(routing, routing, positions, GraphSpec(k=4, window=2), impl="fused")
-    assert ((table == -1) | ((table >= 0) & (table <= positions[..., None] - 2))).all()
-
-
-def test_means_are_those_of_the_blocks():
-    rows = torch.randn(2, 37, 5)
-    expected = torch.stack([rows[:, 8 * i : 8 * i + 8].mean(1) for i in range(1, 4)], 1)
-    torch.testing.assert_close(block_means(rows, 8, 1, 3), expected)
-    torch.testing.assert_close(graph.block_means(rows, 8, 1, 3), expected)
-    whole = block_means(rows, 8, 0, 5)
-    assert torch.equal(block_means(rows, 8, 2, 1), whole[:, 2:3])
-    torch.testing.assert_close(whole[:, 4], rows[:, 32:].sum(1) / 8)
 
 
 def test_a_gpu_needs_triton_and_other_devices_have_no_kernels(monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,6 @@
 """The fused local mix equals the readable form."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,7 +9,10 @@ from torch import Tensor
 from tmt.layers.feed_forward import LocalMix
 from tmt.ops import local_mix, native
 
-pytestmark = pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
+pytestmark = [
+    pytest.mark.skipif(native._compiler() is None, reason="no C compiler"),
+    pytest.mark.usefixtures("poisoned"),
+]
 
 SHAPES = {
     "one token": (1, 1, 16),
@@ -19,13 +22,6 @@ SHAPES = {
 }
 SUBSETS = {"all": None, "some": slice(None, None, 3), "last": slice(-1, None), "none": slice(0)}
 TOLERANCE = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (0.02, 0.02)}
-
-
-@pytest.fixture(autouse=True)
-def fresh_memory_is_nan() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def results(
@@ -66,13 +62,11 @@ def test_values_and_gradients(shape: tuple[int, int, int], asked: slice | None, 
 
 
 @pytest.mark.parametrize("asked", [None, SUBSETS["some"]], ids=["all", "some"])
-def test_results_do_not_depend_on_the_number_of_threads(asked: slice | None):
-    inputs, threads = case((3, 300, 64), asked, torch.float32), torch.get_num_threads()
-    found = []
+def test_results_do_not_depend_on_the_number_of_threads(asked: slice | None, threads: Callable[[int], None]):
+    inputs, found = case((3, 300, 64), asked, torch.float32), []
     for count in (1, 2):
-        torch.set_num_threads(count)
+        threads(count)
         found.append(results(*inputs))
-    torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 

@@ -11,7 +11,7 @@ import torch
 from drawing import PARTS, differentiable, draw_inputs, draw_positions, mapped
 from torch import Tensor
 
-from tmt.ops.mesh import Anchors, GraphSpec, MeshInputs, mesh_attention
+from tmt.ops.mesh import Anchors, GraphSpec, MeshInputs, block_means, mesh_attention
 from tmt.ops.mesh import build_graph as choose_neighbours
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -236,7 +236,8 @@ def draw_routing(batch: int, length: int, width: int = 5) -> Tensor:
 def both(routing_q: Tensor, routing_k: Tensor, positions: Tensor, spec: GraphSpec, earliest=None) -> Tensor:
     positions = positions.to(DEVICE)
     wanted = choose_neighbours(routing_q, routing_k, positions, spec, earliest, impl="reference")
-    actual = triton_graph.build_graph(routing_q, routing_k, positions, spec, earliest)
+    means = block_means(routing_k, spec.block, 0, routing_k.shape[1] // spec.block)
+    actual = triton_graph.build_graph(routing_q, routing_k, positions, spec, earliest, means)
     assert torch.equal(actual, wanted)
     return actual
 
@@ -295,7 +296,7 @@ def test_known_means_are_taken():
     routing, positions = draw_routing(1, 16), torch.arange(12, 16, device=DEVICE)[None]
     spec = GraphSpec(k=2, window=1, exact_until=8, block=2, k_global=1, successors=False)
     means = routing.unflatten(1, (8, 2)).mean(2)
-    table = triton_graph.build_graph(routing[:, 12:], routing, positions, spec)
+    table = choose_neighbours(routing[:, 12:], routing, positions, spec, impl="reference")
     assert torch.equal(
         triton_graph.build_graph(routing[:, 12:], routing, positions, spec, None, means), table
     )
@@ -307,4 +308,5 @@ def test_no_query_gives_an_empty_table():
     spec = GraphSpec(k=2)
     routing = torch.ones(2, 5, 3, device=DEVICE)
     positions = torch.zeros(2, 0, dtype=torch.long, device=DEVICE)
-    assert triton_graph.build_graph(routing[:, :0], routing, positions, spec).shape == (2, 0, spec.width)
+    table = triton_graph.build_graph(routing[:, :0], routing, positions, spec, None, routing[:, :0])
+    assert table.shape == (2, 0, spec.width)

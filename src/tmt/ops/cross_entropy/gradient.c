@@ -2,24 +2,19 @@
 #include <stdlib.h>
 #include "element.h"
 
-/* Vectors of a row in `buffer`, the last one filled with −∞; returns how many. */
+/* Vectors of a row in `buffer`, the last one filled with −∞; returns how many numbers these are. */
 static long open_row(const element *logits, float *buffer, long columns) {
-    long whole = columns / LANES * LANES;
+    long whole = columns / LANES * LANES, end = round_up(columns);
     for (long c = 0; c < whole; c += LANES) store(buffer + c, load_elements(logits + c));
-    if (whole == columns) return whole;
-    element rest[LANES] = {0};
-    memcpy(rest, logits + whole, (columns - whole) * sizeof *rest);
-    store(buffer + whole, load_elements(rest));
-    for (long c = columns; c < whole + LANES; c++) buffer[c] = -INFINITY;
-    return whole + LANES;
+    if (whole < end) store(buffer + whole, load_first(logits + whole, columns - whole));
+    for (long c = columns; c < end; c++) buffer[c] = -INFINITY;
+    return end;
 }
 
 static void close_row(element *logits, const float *buffer, long columns, float factor) {
     long whole = columns / LANES * LANES;
     for (long c = 0; c < whole; c += LANES) store_elements(logits + c, load(buffer + c) * factor);
-    element rest[LANES];
-    store_elements(rest, load(buffer + whole) * factor);
-    memcpy(logits + whole, rest, (columns - whole) * sizeof *rest);
+    if (whole < columns) store_first(logits + whole, load(buffer + whole) * factor, columns - whole);
 }
 
 /* logits (rows, columns) become softmax − one-hot(target); nll (rows). */
@@ -27,7 +22,7 @@ void into_gradient(element *logits, const int64_t *target, float *nll, int64_t r
                    int threads) {
 #pragma omp parallel num_threads(threads)
     {
-        float *buffer = calloc(round_up(columns) + LANES, sizeof *buffer);
+        float *buffer = malloc(round_up(columns) * sizeof *buffer);
 #pragma omp for
         for (long row = 0; row < rows; row++) {
             long end = open_row(logits + row * columns, buffer, columns);

@@ -11,13 +11,12 @@ from tmt.ops import native
 from tmt.ops.native import pointer
 
 _SOURCE = Path(__file__).with_name("gelu.c")
-_PIECE = 32  # rows that one thread takes at a time, as in gelu.c
+_PIECE = 32  # rows that one thread takes at a time
 
 
 def available(x: Tensor) -> bool:
     """Whether rows (n, W) can be processed here: W in whole vectors, on a CPU with a C compiler."""
-    fits = x.shape[-1] % 16 == 0 and x.dtype in (torch.float32, torch.bfloat16) and x.device.type == "cpu"
-    return fits and not torch.compiler.is_compiling() and native.load(_SOURCE, BF16=_half(x)) is not None
+    return x.shape[-1] % 16 == 0 and native.takes(x, _SOURCE, **_defines(x))
 
 
 def gated_gelu(x: Tensor, gate: Tensor) -> Tensor:
@@ -48,9 +47,9 @@ def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64, int]:
     return ctypes.c_int64(rows), ctypes.c_int64(width), native.threads(rows // _PIECE)
 
 
-def _half(x: Tensor) -> int:
-    return int(x.dtype == torch.bfloat16)
-
-
 def _library(x: Tensor) -> ctypes.CDLL:
-    return native.library(_SOURCE, BF16=_half(x))
+    return native.library(_SOURCE, **_defines(x))
+
+
+def _defines(x: Tensor) -> dict[str, int]:
+    return {"PIECE": _PIECE, **native.element(x.dtype)}

@@ -4,8 +4,6 @@
    1.5e-7 everywhere. */
 #include "element.h"
 
-enum { PIECE = 32 };
-
 static inline vec absolute(vec x) { return choose(x < 0.0f, -x, x); }
 
 /* Φ(x), and the density e^(−x²/2) / √(2π). */

@@ -55,9 +55,9 @@ def few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 @cache
 def _kernel(dtype: torch.dtype) -> Callable[..., None] | None:
     """The C function with the types of its arguments, so that a call passes plain integers."""
-    if dtype not in (torch.float32, torch.bfloat16):
+    if dtype not in native.ELEMENTS:
         return None
-    library = native.load(_SOURCE, BF16=int(dtype == torch.bfloat16))
+    library = native.load(_SOURCE, **native.element(dtype))
     if library is None:
         return None
     kernel = library.few_rows

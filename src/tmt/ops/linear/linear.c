@@ -5,14 +5,6 @@
 #include "element.h"
 
 enum { TILE = 4, AHEAD = 8192 / sizeof(element) };
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE vec load_first(const element *p, long n) {
-    if (n == LANES) return load_elements(p);
-    element lanes[LANES] = {0};
-    memcpy(lanes, p, n * sizeof *p);
-    return load_elements(lanes);
-}
 
 /* Adds the products of `n` columns of TILE weight rows and `count` rows of x to their totals, and prefetches
    the same columns of the next tile, or of a later one where that is less than AHEAD weights away. */
@@ -62,11 +54,8 @@ void few_rows(const float *x, const element *weight, const element *bias, elemen
                 case 3: add_tile(totals, some, strip, width, r, rows, 3); break;
                 default: add_tile(totals, some, strip, width, r, rows, TILE);
                 }
-            for (long j = 0; j < least(n - i, TILE); j++) {
-                element lanes[LANES];
-                store_elements(lanes, sums(totals[j]) + shift);
-                memcpy(y + (i + j) * outputs + first, lanes, rows * sizeof *lanes);
-            }
+            for (long j = 0; j < least(n - i, TILE); j++)
+                store_first(y + (i + j) * outputs + first, sums(totals[j]) + shift, rows);
         }
     }
 }

@@ -11,15 +11,12 @@ from tmt.ops import native
 from tmt.ops.native import pointer
 
 _SOURCE = Path(__file__).with_name("local_mix.c")
-_PIECE = 128  # tokens that share one partial sum of the weight's gradient, as in local_mix.c
+_PIECE = 128  # tokens that share one partial sum of the weight's gradient
 
 
 def available(x: Tensor, weight: Tensor) -> bool:
     """Whether (…, D) can be mixed here: D in whole vectors, on a CPU with a C compiler."""
-    fits = x.shape[-1] % 16 == 0 and x.dtype in (torch.float32, torch.bfloat16) and x.device.type == "cpu"
-    return (
-        fits and not torch.compiler.is_compiling() and native.load(_SOURCE, **_defines(x, weight)) is not None
-    )
+    return x.shape[-1] % 16 == 0 and native.takes(x, _SOURCE, **_defines(x, weight))
 
 
 def local_mix(x: Tensor, tail: Tensor, weight: Tensor, index: Tensor | None = None) -> Tensor:
@@ -70,4 +67,4 @@ def _threads(tokens: int) -> int:
 
 
 def _defines(x: Tensor, weight: Tensor) -> dict[str, int]:
-    return {"WIDTH": x.shape[-1], "TAPS": len(weight), "BF16": int(x.dtype == torch.bfloat16)}
+    return {"WIDTH": x.shape[-1], "TAPS": len(weight), "PIECE": _PIECE, **native.element(x.dtype)}

@@ -4,7 +4,7 @@
    `tail` (batch, PAST, WIDTH); here they have the negative t. */
 #include "element.h"
 
-enum { CHUNKS = WIDTH / LANES, PAST = TAPS - 1, PIECE = 128 };
+enum { CHUNKS = WIDTH / LANES, PAST = TAPS - 1 };
 
 static inline element *token_at(element *x, element *tail, long row, long t, long length) {
     return t < 0 ? tail + (row * PAST + PAST + t) * WIDTH : x + (row * length + t) * WIDTH;

@@ -8,20 +8,14 @@
 #include "element.h"
 
 /* One head is CHUNKS vectors, the last one partly filled where WIDTH is no multiple of 16. */
-enum { CHUNKS = (WIDTH + LANES - 1) / LANES, TAIL = WIDTH % LANES, PIECE = 64 };
+enum { CHUNKS = (WIDTH + LANES - 1) / LANES, TAIL = WIDTH % LANES };
 
+static inline int chunk_size(int chunk) { return TAIL && chunk == CHUNKS - 1 ? TAIL : LANES; }
 static inline vec load_chunk(const element *head, int chunk) {
-    if (!TAIL || chunk < CHUNKS - 1) return load_elements(head + chunk * LANES);
-    element lanes[LANES] = {0};
-    memcpy(lanes, head + chunk * LANES, TAIL * sizeof(element));
-    return load_elements(lanes);
+    return load_first(head + chunk * LANES, chunk_size(chunk));
 }
-
 static inline void store_chunk(element *head, int chunk, vec x) {
-    if (!TAIL || chunk < CHUNKS - 1) return store_elements(head + chunk * LANES, x);
-    element lanes[LANES];
-    store_elements(lanes, x);
-    memcpy(head + chunk * LANES, lanes, TAIL * sizeof(element));
+    store_first(head + chunk * LANES, x, chunk_size(chunk));
 }
 
 /* What both directions read; absent parts are NULL. `anchor_stride` is 0 where all rows share a bank. */

@@ -5,6 +5,8 @@ import importlib.util
 from functools import cache
 from types import ModuleType
 
+from torch import Tensor
+
 from tmt.ops.mesh import cpu
 
 
@@ -21,6 +23,11 @@ def attention(device: str) -> ModuleType:
 def graph(device: str) -> ModuleType:
     """The module whose `build_graph` serves that type of device."""
     return cpu if device == "cpu" else importlib.import_module("tmt.ops.mesh.triton_graph")
+
+
+def in_place(x: Tensor) -> Tensor:
+    """(B, …) as the kernels read it: each batch row in one piece, as slices of a longer buffer are."""
+    return x if not len(x) or x[0].is_contiguous() else x.contiguous()
 
 
 @cache

@@ -1,6 +1,6 @@
 """Mesh attention and its graph in C: what the plain PyTorch paths do, edge by edge, nothing else.
 
-See attention.h for how the work is laid out. Inputs are as the operators in :mod:`tmt.ops.mesh` makes them.
+See attention.h for how the work is laid out. Inputs are as the operators in :mod:`tmt.ops.mesh` make them.
 """
 
 import ctypes
@@ -15,13 +15,13 @@ from tmt.ops.native import pointer
 
 _GRAPH = Path(__file__).with_name("graph.c")
 _ATTENTION = {way: _GRAPH.with_name(f"attention_{way}.c") for way in ("forward", "backward")}
-_PIECE = 64  # rows of one piece of work, in the C code
+_PIECE = 64  # rows of one piece of work
 _LANES = 16
 
 
 def available() -> bool:
     """Whether the C code can be built on this machine."""
-    return native.load(_GRAPH) is not None
+    return native.load(_GRAPH, PIECE=_PIECE) is not None
 
 
 def forward(inputs: MeshInputs) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,7 +92,7 @@ def build_graph(
         x.new_empty(batch, -(-x.shape[1] // _LANES), x.shape[2], _LANES) for x in (routing_k, means) if many
     ]
     scratch = map(pointer, groups or (None, None))
-    native.library(_GRAPH).build_graph(ctypes.byref(search), *scratch, pointer(table), _threads(positions))
+    _graph_library().build_graph(ctypes.byref(search), *scratch, pointer(table), _threads(positions))
     return table
 
 
@@ -100,7 +100,7 @@ def block_means(rows: Tensor, block: int, first: int, count: int) -> Tensor:
     """Means (B, count, R) of the blocks of `block` rows from block `first` on, of rows (B, S, R) float32."""
     means = rows.new_empty(rows.shape[0], count, rows.shape[2])
     sizes = (rows.stride(0), *rows.shape, block, first, count)
-    native.library(_GRAPH).block_means(pointer(rows), *map(ctypes.c_int64, sizes), pointer(means))
+    _graph_library().block_means(pointer(rows), *map(ctypes.c_int64, sizes), pointer(means))
     return means
 
 
@@ -109,7 +109,7 @@ def earliest_audible(forget_q: Tensor, forget_k: Tensor, positions: Tensor, floo
     earliest = torch.empty_like(positions)
     stride, sizes = ctypes.c_int64(forget_k.stride(0)), map(ctypes.c_int64, forget_q.shape)
     tensors = map(pointer, (forget_q, forget_k))
-    native.library(_GRAPH).earliest_audible(
+    _graph_library().earliest_audible(
         *tensors, stride, pointer(positions), *sizes, ctypes.c_float(floor), pointer(earliest)
     )
     return earliest
@@ -171,8 +171,11 @@ def _describe(inputs: MeshInputs) -> _Mesh:
 
 
 def _attention_library(direction: str, q: Tensor) -> ctypes.CDLL:
-    defines = dict(WIDTH=q.shape[-1], BF16=int(q.dtype == torch.bfloat16))
-    return native.library(_ATTENTION[direction], **defines)
+    return native.library(_ATTENTION[direction], WIDTH=q.shape[-1], PIECE=_PIECE, **native.element(q.dtype))
+
+
+def _graph_library() -> ctypes.CDLL:
+    return native.library(_GRAPH, PIECE=_PIECE)
 
 
 def _threads(rows: Tensor) -> ctypes.c_int:

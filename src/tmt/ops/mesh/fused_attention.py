@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from tmt.ops.mesh import backend
+from tmt.ops.mesh.backend import in_place
 from tmt.ops.mesh.types import Anchors, ForgetBias, MeshInputs, SimilarityBias
+from tmt.ops.native import ELEMENTS
 
 WIDEST_WINDOW = 256
 """Beyond it the blocked path's matrix products are the better way."""
@@ -18,7 +20,7 @@ WIDEST_WINDOW = 256
 
 def available(q: Tensor, window: int) -> bool:
     """Whether the operator takes queries of that device and type on this machine."""
-    fits = window <= WIDEST_WINDOW and q.dtype in (torch.float32, torch.bfloat16)
+    fits = window <= WIDEST_WINDOW and q.dtype in ELEMENTS
     return fits and backend.serves(q.device.type)
 
 
@@ -30,24 +32,19 @@ def mesh_attention(inputs: MeshInputs) -> tuple[Tensor, Tensor | None]:
 
 def _prepared(inputs: MeshInputs) -> MeshInputs:
     """Rows in one piece, one type for queries, keys and values, float32 for the biases."""
-    dtype = inputs.q.dtype
-    similarity, forget, anchors, table = (
-        inputs.similarity,
-        inputs.forget,
-        inputs.anchors,
-        inputs.neighbours,
-    )
+    dtype, table = inputs.q.dtype, inputs.neighbours
+    similarity, forget, anchors = inputs.similarity, inputs.forget, inputs.anchors
     if similarity is not None:
-        parts = (similarity.q.float().contiguous(), similarity.k.float(), similarity.gain.float())
-        similarity = SimilarityBias(parts[0], _rows(parts[1]), parts[2])
+        queries, keys = similarity.q.float().contiguous(), in_place(similarity.k.float())
+        similarity = SimilarityBias(queries, keys, similarity.gain.float())
     if forget is not None:
-        forget = ForgetBias(forget.q.float().contiguous(), _rows(forget.k.float()))
+        forget = ForgetBias(forget.q.float().contiguous(), in_place(forget.k.float()))
     if anchors is not None:
         anchors = Anchors(*(x.to(dtype).contiguous() for x in (anchors.k, anchors.v)))
     return MeshInputs(
         q=inputs.q.contiguous(),
-        k=_rows(inputs.k.to(dtype)),
-        v=_rows(inputs.v.to(dtype)),
+        k=in_place(inputs.k.to(dtype)),
+        v=in_place(inputs.v.to(dtype)),
         positions=inputs.positions.contiguous(),
         window=min(inputs.window, inputs.k.shape[1]),
         neighbours=None if table is None else table.contiguous(),
@@ -56,11 +53,6 @@ def _prepared(inputs: MeshInputs) -> MeshInputs:
         decay_rate=None if inputs.decay_rate is None else inputs.decay_rate.float(),
         anchors=anchors,
     )
-
-
-def _rows(x: Tensor) -> Tensor:
-    """(B, …) whose batch rows are each in one piece, as slices of a longer buffer are."""
-    return x if x[0].is_contiguous() else x.contiguous()
 
 
 _INPUTS = (

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from tmt.ops.mesh import backend, cpu, graph
+from tmt.ops.mesh.backend import in_place
 from tmt.ops.mesh.types import GraphSpec
+from tmt.ops.native import ELEMENTS
 
 
 def available(rows: Tensor) -> bool:
     """Whether the operators take such vectors on this machine; they compute in float32."""
-    return rows.dtype in (torch.float32, torch.bfloat16) and backend.serves(rows.device.type)
+    return rows.dtype in ELEMENTS and backend.serves(rows.device.type)
 
 
 def build_graph(
@@ -27,25 +29,20 @@ def build_graph(
     """See :func:`tmt.ops.mesh.build_graph`; `spec.kind` is "knn"."""
     sizes = (spec.k, spec.window, spec.successors, spec.block, spec.k_global, spec.exact_until)
     return torch.ops.tmt.build_graph(
-        routing_q.float(), _rows(routing_k.float()), positions, earliest, _rows(means), *sizes
+        routing_q.float(), in_place(routing_k.float()), positions, earliest, in_place(means), *sizes
     )
 
 
 def block_means(rows: Tensor, block: int, first: int, count: int) -> Tensor:
     """See :func:`tmt.ops.mesh.block_means`."""
-    return torch.ops.tmt.block_means(_rows(rows), block, first, count)
+    return torch.ops.tmt.block_means(in_place(rows), block, first, count)
 
 
 def earliest_audible(forget_q: Tensor, forget_k: Tensor, positions: Tensor, floor: float) -> Tensor:
     """See :func:`tmt.ops.mesh.earliest_audible`."""
     return torch.ops.tmt.earliest_audible(
-        forget_q.detach().float(), _rows(forget_k.detach().float()), positions, floor
+        forget_q.detach().float(), in_place(forget_k.detach().float()), positions, floor
     )
-
-
-def _rows(x: Tensor) -> Tensor:
-    """(B, …) whose batch rows are each in one piece, as slices of a longer buffer are."""
-    return x if not len(x) or x[0].is_contiguous() else x.contiguous()
 
 
 def _choose_cpu(routing_q, routing_k, positions, earliest, means, *sizes) -> Tensor:

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include "vector.h"
 
-enum { PIECE = 64, POSITION_BITS = 24 };
+enum { POSITION_BITS = 24 };
 static const float LEVELS = 1 << 14, HIGHEST = 1 << 30;
 
 /* What the search reads: queries (B,T,R), keys (B,S,R), means (B,W,R) of complete blocks. */

@@ -40,7 +40,7 @@ def build_graph(
     if not blocks:
         return positions.new_zeros(positions.shape[0], 0, spec.width)
     chosen = torch.cat(blocks, 1)
-    return _with_successors(chosen, positions, spec) if spec.successors else chosen
+    return with_successors(chosen, positions, spec) if spec.successors else chosen
 
 
 @torch.no_grad()
@@ -108,7 +108,7 @@ def _best(level: Tensor, index: Tensor, eligible: Tensor, k: int) -> Tensor:
     return torch.nn.functional.pad(chosen, (0, k - chosen.shape[-1]), value=-1)
 
 
-def _with_successors(chosen: Tensor, positions: Tensor, spec: GraphSpec) -> Tensor:
+def with_successors(chosen: Tensor, positions: Tensor, spec: GraphSpec) -> Tensor:
     """Append j + 1 for every neighbour j, unless it is in the window or chosen already."""
     after = chosen + 1
     known = (after[..., :, None] == chosen[..., None, :]).any(-1)

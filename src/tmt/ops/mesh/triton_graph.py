@@ -18,7 +18,6 @@ from tmt.ops.mesh.reference import SIMILARITY_LEVELS
 from tmt.ops.mesh.triton_operands import TokenRows, tile_width, token_rows
 from tmt.ops.mesh.triton_tiles import dot, load_rows
 from tmt.ops.mesh.types import GraphSpec
-from tmt.ops.precision import at_least_float32
 
 BLOCK = 32
 """Queries or keys of a tile at least."""
@@ -35,14 +34,10 @@ def build_graph(
     routing_k: Tensor,
     positions: Tensor,
     spec: GraphSpec,
-    earliest: Tensor | None = None,
-    means: Tensor | None = None,
+    earliest: Tensor | None,
+    means: Tensor,
 ) -> Tensor:
     """Neighbours of every query; same contract as :func:`tmt.ops.mesh.build_graph`."""
-    length = routing_k.shape[1]
-    if means is None:
-        searched = length if spec.hierarchical_at(length - 1) else 0
-        means = graph.block_means(at_least_float32(routing_k), spec.block, 0, searched // spec.block)
     if spec.kind != "knn" or spec.k == 0 or positions.numel() == 0:
         return graph.build_graph(routing_q, routing_k, positions, spec, earliest, means)
     query, keys = token_rows(routing_q), token_rows(routing_k)
@@ -50,10 +45,10 @@ def build_graph(
     last = positions - spec.window
     with torch.cuda.device_of(positions):
         chosen = _search(query, keys, first, last.where(positions < spec.exact_until, -1), spec.k)
-        if spec.hierarchical_at(length - 1):
+        if spec.hierarchical_at(routing_k.shape[1] - 1):
             blocks = _blocks(query, token_rows(means), positions, spec)
             _search_blocks(query, keys, first, last, blocks, chosen, spec.block)
-    return graph._with_successors(chosen, positions, spec) if spec.successors else chosen
+    return graph.with_successors(chosen, positions, spec) if spec.successors else chosen
 
 
 def _blocks(query: TokenRows, means: TokenRows, positions: Tensor, spec: GraphSpec) -> Tensor:

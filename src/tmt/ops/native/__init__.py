@@ -23,6 +23,9 @@ from tmt.user_cache import built_whole, cache_root
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fno-math-errno", "-fPIC", "-shared", "-Wall", "-Wno-psabi")
 OPENMP = () if platform.system() == "Darwin" else ("-fopenmp",)  # the runtime that torch has loaded already
 
+ELEMENTS = (torch.float32, torch.bfloat16)
+"""Types that compiled code reads and writes."""
+
 
 @cache
 def load(source: Path, **defines: int) -> ctypes.CDLL | None:
@@ -55,6 +58,17 @@ def library(source: Path, **defines: int) -> ctypes.CDLL:
     if loaded is None:
         raise RuntimeError(f"{source.name} is not compiled on this machine; ask `load` first")
     return loaded
+
+
+def element(dtype: torch.dtype) -> dict[str, int]:
+    """The macro of element.h for one of `ELEMENTS`."""
+    return {"BF16": int(dtype == torch.bfloat16)}
+
+
+def takes(x: Tensor, source: Path, **defines: int) -> bool:
+    """Whether a C file serves such a tensor: of `ELEMENTS`, on a CPU, not under `torch.compile`."""
+    fits = x.dtype in ELEMENTS and x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return fits and load(source, **defines) is not None
 
 
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:

@@ -27,3 +27,17 @@ typedef float element;
 static inline vec load_elements(const element *p) { return load(p); }
 static inline void store_elements(element *p, vec x) { store(p, x); }
 #endif
+
+/* The first n of 16 elements, zeros behind them. */
+INLINE vec load_first(const element *p, long n) {
+    if (n == LANES) return load_elements(p);
+    element lanes[LANES] = {0};
+    memcpy(lanes, p, n * sizeof *p);
+    return load_elements(lanes);
+}
+
+INLINE void store_first(element *p, vec x, long n) {
+    element lanes[LANES];
+    store_elements(lanes, x);
+    memcpy(p, lanes, n * sizeof *p);
+}

@@ -7,6 +7,8 @@
 #include <immintrin.h>
 #endif
 
+#define INLINE static inline __attribute__((always_inline))
+
 enum { LANES = 16 };
 typedef float vec __attribute__((vector_size(64), aligned(4), may_alias));
 typedef uint32_t vec_bits __attribute__((vector_size(64), aligned(4), may_alias));
@@ -99,8 +101,8 @@ static inline vec scale_by_power(vec p, vec n) {
 #ifdef __AVX512F__
     return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
 #else
-    vec_int normal = n >= -126.0f, exponent = (__builtin_convertvector(choose(normal, n, splat(0)), vec_int) + 127) << 23;
-    return choose(normal, p * (vec)exponent, splat(0));
+    vec_int normal = n >= -126.0f, whole = __builtin_convertvector(choose(normal, n, splat(0)), vec_int);
+    return choose(normal, p * (vec)((whole + 127) << 23), splat(0));
 #endif
 }
 

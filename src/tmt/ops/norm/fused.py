@@ -11,13 +11,12 @@ from tmt.ops import native
 from tmt.ops.native import pointer
 
 _SOURCE = Path(__file__).with_name("norm.c")
-_PIECE = 128  # rows that share one partial sum of the gain's gradient, as in norm.c
+_PIECE = 128  # rows that share one partial sum of the gain's gradient
 
 
 def available(x: Tensor) -> bool:
     """Whether rows (…, W) can be processed here: W in whole vectors, on a CPU with a C compiler."""
-    fits = x.shape[-1] % 32 == 0 and x.dtype in (torch.float32, torch.bfloat16) and x.device.type == "cpu"
-    return fits and not torch.compiler.is_compiling() and native.load(_SOURCE, **_defines(x)) is not None
+    return x.shape[-1] % 32 == 0 and native.takes(x, _SOURCE, **_defines(x))
 
 
 def rms_norm(x: Tensor, gain: Tensor, eps: float, rotation: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -65,4 +64,4 @@ def _pieces(rows: Tensor) -> int:
 
 
 def _defines(x: Tensor) -> dict[str, int]:
-    return {"WIDTH": x.shape[-1], "BF16": int(x.dtype == torch.bfloat16)}
+    return {"WIDTH": x.shape[-1], "PIECE": _PIECE, **native.element(x.dtype)}

@@ -4,7 +4,7 @@
    angles of the row's position, shared by `heads` rows one after another; `cosine` is NULL for R = 1. */
 #include "element.h"
 
-enum { CHUNKS = WIDTH / LANES, HALF = CHUNKS / 2, PIECE = 128 };
+enum { CHUNKS = WIDTH / LANES, HALF = CHUNKS / 2 };
 
 /* `side` is 1 forwards and −1 back. */
 static inline void rotate(vec *row, const float *cosine, const float *sine, float side) {
