@@ -31,6 +31,10 @@ SMALL = {
     "transformer": [
         "--arch=transformer", "--set=model.d_model=32", "--set=model.n_heads=2", "--set=model.ffn_dim=64",
     ],
+    "toeplitz": [
+        "--arch=toeplitz", "--set=model.d_model=32", "--set=model.n_heads=2", "--set=model.ffn_dim=64",
+        "--set=model.kernel_length=32",
+    ],
 }  # fmt: skip
 """Options of `tmt train` that make a preset tiny."""
 

@@ -1,7 +1,8 @@
 """The run folder: what is in it, how it is written so that nothing is lost, and how it is read back."""
 
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build
+from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
 from tmt.errors import InputError
 from tmt.model import architecture, build_model
 from tmt.model.base import LanguageModel
@@ -32,18 +33,28 @@ class Run:
     tokenizer: Tokenizer
 
 
-def load_run(path: str | Path, device: str = "cpu") -> Run:
-    """Open a run folder.
+def load_run(path: str | Path, device: str = "cpu", overrides: Sequence[str] = ()) -> Run:
+    """Open a run folder; `overrides` ("model.field=value") change fields that shape no weight.
 
     Raises:
         InputError: the folder is missing, incomplete, damaged or of another version; or no such device.
     """
     folder = Path(path)
     config = load_config(folder)
+    if overrides:
+        config = _overridden(config, overrides)
     _require_file(folder, WEIGHTS, "the run has no saved weights yet; let it train further with --resume")
     model = build_model(config.arch, config.model)
     load_weights(model, folder)
     return Run(folder, config, model.eval().to(checked_device(device)), load_tokenizer(folder))
+
+
+def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    sections = parse_overrides(list(overrides))
+    if sections["optim"] or sections["train"]:
+        raise InputError("a trained run takes --set model.field=value only")
+    fields = {**dataclasses.asdict(config.model), **sections["model"]}
+    return dataclasses.replace(config, model=build(type(config.model), fields, f"{config.arch} model"))
 
 
 def load_config(folder: Path) -> RunConfig:

@@ -14,7 +14,7 @@ def make_run(folder: Path, variant: str, corpus: Path) -> Path:
     folder.mkdir()
     model = tiny(variant, max_seq_len=320)
     config = RunConfig(
-        arch="transformer" if variant == "transformer" else "tmt",
+        arch=variant if variant in ("transformer", "toeplitz") else "tmt",
         preset="nano",
         recipe="modern",
         model=model.config,
@@ -39,7 +39,9 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> dict[str, str]:
     """Run folders by the variant of their model."""
     folder = tmp_path_factory.mktemp("runs")
-    return {name: str(make_run(folder / name, name, corpus_file)) for name in ("plain", "transformer")}
+    return {
+        name: str(make_run(folder / name, name, corpus_file)) for name in ("plain", "transformer", "toeplitz")
+    }
 
 
 @pytest.fixture(autouse=True)

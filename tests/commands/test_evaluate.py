@@ -9,8 +9,9 @@ from tmt.errors import InputError
 
 KEYS = {
     "arch", "params", "tokens", "bytes", "context", "stride", "nats", "ppl", "bpb", "word_ppl", "mean_depth",
-    "mean_layers", "depth_by_class", "flops_per_token", "flops_per_token_dense", "causal_max_diff", "split",
-    "data",
+    "mean_layers", "nats_by_position", "depth_by_class",
+    "flops_per_token", "flops_per_token_dense", "causal_max_diff",
+    "split", "data",
 }  # fmt: skip
 
 

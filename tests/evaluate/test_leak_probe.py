@@ -19,8 +19,8 @@ class Leaking(Transformer):
     def mixed(self, states: Tensor) -> Tensor:
         return states + 1e-3 * states.mean(0)
 
-    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:
-        hidden = super().trunk(tokens, cache, diagnose)
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
+        hidden = super().trunk(tokens, cache, diagnose, last_only)
         return Hidden(self.mixed(hidden.states), hidden.output)
 
 

@@ -35,6 +35,20 @@ def test_score_is_the_sum_of_every_targets_own_loss(variant: str, stride: int):
     assert result.total_nats == pytest.approx(sum(losses), rel=1e-5)
 
 
+def test_loss_by_position_is_the_mean_of_the_losses_there():
+    model, tokens = tiny("transformer"), TOKENS[:40]
+    result = score(model, tokens, BYTES, context=13, stride=9, batch_size=3, progress=False)
+    sums: dict[str, list[float]] = {}
+    losses = iter(by_hand(model, tokens, 13, 9))
+    names = ["1", "2", "3-4", "3-4", *["5-8"] * 4, *["9-13"] * 5]
+    for window in windows(len(tokens) - 1, 13, 9):
+        for t in range(window.length - window.scored, window.length):
+            sums.setdefault(names[t], []).append(next(losses))
+    expected = {name: sum(values) / len(values) for name, values in sums.items()}
+    assert result.nats_by_position == pytest.approx(expected, rel=1e-5)
+    assert list(result.nats_by_position) == ["1", "2", "3-4", "5-8", "9-13"]
+
+
 def test_units():
     result = score(tiny(), TOKENS, BYTES, context=16, stride=16, progress=False)
     text = "The mesh of tokens, seen twice: the mesh of tokens.", "Ünïcode – and an end"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tmt.errors import InputError
 from tmt.evaluate.windows import Window, batches, check_windows, read_batch, windows
+from tmt.model.common_config import ModelConfig
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 20))
@@ -52,4 +53,4 @@ def test_a_batch_shifts_targets_and_hides_those_scored_before():
 )  # fmt: skip
 def test_impossible_windows_are_refused(length: int, context: int, stride: int, named: str):
     with pytest.raises(InputError, match=named):
-        check_windows(np.zeros(length, dtype=np.int64), context, stride, max_seq_len=64)
+        check_windows(np.zeros(length, dtype=np.int64), context, stride, ModelConfig(max_seq_len=64))

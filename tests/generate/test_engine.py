@@ -8,7 +8,7 @@ from tmt.model.base import LanguageModel
 
 GREEDY = Sampler(temperature=0)
 PROMPTS = [[256, 5, 6, 7, 8, 9], [256, 70], [256, 70, 71, 70, 71, 70, 71, 70, 71, 70, 71, 70, 71, 70, 71]]
-VARIANTS = ["transformer", "plain", "hierarchical", "decay", "forget", "project"]
+VARIANTS = ["transformer", "plain", "hierarchical", "decay", "forget", "project", "toeplitz"]
 
 
 def write(model: LanguageModel, prompts: list[list[int]], count: int = 12, **options) -> list[list[int]]:
@@ -91,3 +91,28 @@ def test_it_can_be_left_at_any_step_and_leaves_no_mode_behind():
     assert not torch.is_inference_mode_enabled()
     steps.close()
     assert list(steps) == []
+
+
+@pytest.mark.parametrize("variant", ["transformer", "plain", "toeplitz"])
+def test_recrop_reads_the_last_tokens_anew_once_the_model_is_full(variant: str):
+    sizes = dict(kernel_length=20) if variant == "toeplitz" else dict(max_seq_len=20)
+    model = tiny(variant, **sizes)
+    for prompt in (PROMPTS[0], PROMPTS[2] * 2):
+        ids = list(prompt)
+        for _ in range(25):
+            ids.append(int(model(torch.tensor([ids[-20:]])).logits[0, -1].argmax()))
+        assert write(model, [prompt], count=25, recrop=True) == [ids[len(prompt) :]]
+    with pytest.raises(InputError, match=r"6 tokens and 25 new ones exceed the model's .*=20.*recrop"):
+        write(model, PROMPTS[:1], count=25)
+
+
+def test_recrop_of_rows_that_differ_in_length():
+    model = tiny("toeplitz", kernel_length=20)
+    together = write(model, PROMPTS, count=30, recrop=True)
+    full = max(map(len, PROMPTS))
+    for row, prompt in zip(together, PROMPTS, strict=True):
+        ids = list(prompt)
+        for step in range(30):
+            seen = ids[-20:] if full + step > 20 else ids
+            ids.append(int(model(torch.tensor([seen])).logits[0, -1].argmax()))
+        assert row == ids[len(prompt) :]

@@ -14,6 +14,12 @@ SIZES: dict[str, dict[str, Any]] = {
     "transformer": dict(
         vocab_size=VOCAB, max_seq_len=96, d_model=16, n_heads=2, n_layers=2, ffn_dim=24, dropout=0.0
     ),
+    **{
+        name: dict(
+            vocab_size=VOCAB, max_seq_len=96, kernel_length=64, d_model=16, n_layers=2, ffn_dim=24, **heads
+        )
+        for name, heads in {"toeplitz": dict(n_heads=2), "triangular": {}, "hyena": {}}.items()
+    },
     "tmt": dict(
         vocab_size=VOCAB,
         max_seq_len=96,
@@ -37,6 +43,44 @@ SIZES: dict[str, dict[str, Any]] = {
 SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "transformer": ("transformer", {}),
     "transformer-untied": ("transformer", dict(tie_embeddings=False)),
+    "triangular": ("triangular", {}),
+    "triangular-heads": ("triangular", dict(n_heads=2, layout="mix_first")),
+    "hyena": ("hyena", {}),
+    "hyena-relaxed": ("hyena", dict(decode="relaxed", beyond="fir", kernel_length=10)),
+    **{
+        f"toeplitz-{name}": ("toeplitz", overrides)
+        for name, overrides in {
+            "heads": {},
+            "flat": dict(n_heads=0),
+            "full-width": dict(n_heads=16),
+            "raw": dict(kernel="raw", init="kaiming"),
+            "softplus": dict(kernel="softplus", bias="channel"),
+            "mean": dict(kernel="softplus", mean=True),
+            "mean-short": dict(kernel="softplus", mean=True, kernel_length=9, beyond="fir"),
+            "frozen": dict(kernel="ones"),
+            "decay": dict(kernel="decay"),
+            "decay-endless": dict(kernel="decay", kernel_length=9, beyond="formula"),
+            "expanded": dict(expanded=True),
+            "expanded-flat": dict(expanded=True, n_heads=0, inner_bias=False),
+            "channels": dict(channel_kernel=3),
+            "channels-expanded": dict(channel_kernel=3, expanded=True, bias="none"),
+            "fir": dict(kernel_length=9, beyond="fir"),
+            "fir-expanded": dict(kernel_length=7, beyond="fir", expanded=True),
+            "relaxed": dict(decode="relaxed"),
+            "relaxed-fir": dict(decode="relaxed", kernel_length=9, beyond="fir", channel_kernel=2),
+            "expsum": dict(kernel="expsum", kernel_rank=3, kernel_head=2),
+            "expsum-headless": dict(kernel="expsum", kernel_rank=5, kernel_head=0, channel_kernel=2),
+            "expsum-endless": dict(kernel="expsum", kernel_rank=2, kernel_length=9, beyond="formula"),
+            "expsum-direct": dict(kernel="expsum", decode="direct"),
+            "expsum-expanded": dict(kernel="expsum", expanded=True, n_heads=0),
+            "fft": dict(toeplitz="fft"),
+            "blocked": dict(toeplitz="blocked"),
+            "published": dict(
+                n_heads=0, kernel="raw", init="kaiming", final_norm=False, tie_embeddings=False
+            ),
+            "fast": dict(layout="mix_first", norm="rms", activation="gelu", output_bias=False),
+        }.items()
+    },
     **{
         name: ("tmt", overrides)
         for name, overrides in {
@@ -96,6 +140,9 @@ SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
         }.items()
     },
 }
+
+TRANSFORMS = {"toeplitz-fft"}
+"""A transform meets all tokens: what comes later changes what came before by rounding errors."""
 
 COMPARES_TOKENS_WHILE_TRAINING = {"target-depth"}
 """Exact top-k over the batch: the one documented exemption from causality, in training only."""

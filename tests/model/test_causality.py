@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders import COMPARES_TOKENS_WHILE_TRAINING, SWITCHES, build, draw_tokens, switched
+from builders import COMPARES_TOKENS_WHILE_TRAINING, SWITCHES, TRANSFORMS, build, draw_tokens, switched
 
 EXACT = 1e-10
 LENGTH = 40
@@ -41,7 +41,8 @@ def test_changing_the_future_in_single_precision(name: str, training: bool):
     with torch.no_grad():
         logits = model(with_other_futures(draw_tokens(1, LENGTH))).logits
     for row, cut in enumerate(CUTS, start=1):
-        torch.testing.assert_close(logits[row, : cut + 1], logits[0, : cut + 1], rtol=0, atol=1e-5)
+        close = 1e-4 if name in TRANSFORMS else 1e-5
+        torch.testing.assert_close(logits[row, : cut + 1], logits[0, : cut + 1], rtol=0, atol=close)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
@@ -55,7 +56,8 @@ def test_no_gradient_flows_from_a_logit_to_a_later_embedding(name: str, dtype: t
     logits = model(tokens).logits[0]
     for t in (0, 2, 11, length - 1):
         (gradient,) = torch.autograd.grad(logits[t].square().sum(), embedded, retain_graph=True)
-        assert torch.count_nonzero(gradient[t + 1 :]) == 0
+        rounding = 1e4 * torch.finfo(dtype).eps if name in TRANSFORMS else 0
+        assert (gradient[t + 1 :].abs() <= rounding).all()
         assert gradient[t].abs().max() > 1e-6
         assert t == 0 or gradient[:t].abs().max() > 1e-9
 
@@ -111,3 +113,28 @@ def test_diagnostics_of_a_prefix_do_not_depend_on_the_future():
     early = long.graph_edges[0][0] < 20
     torch.testing.assert_close(short.graph_edges[0], long.graph_edges[0][:, early])
     torch.testing.assert_close(short.graph_edges[1], long.graph_edges[1][early])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SWITCHES)
+def test_padding_on_the_left_does_not_matter_either(name: str):
+    model, tokens = switched(name), draw_tokens(3, 30)
+    lengths = torch.tensor([30, 1, 14])
+    right = tokens.clone()
+    for row, length in enumerate(lengths.tolist()):
+        right[row, :length] = tokens[row, 30 - length :]
+    expected = model(right, lengths=lengths, return_state=True)
+    padded = model(tokens, lengths=lengths, padding_side="left", return_state=True)
+    for row, length in enumerate(lengths.tolist()):
+        actual = padded.logits[row, 30 - length :]
+        torch.testing.assert_close(actual, expected.logits[row, :length], rtol=0, atol=EXACT)
+    following = draw_tokens(3, 1, seed=4)
+    after = [model(following, output.state).logits for output in (padded, expected)]
+    torch.testing.assert_close(*after, rtol=0, atol=EXACT)
+    last = model(tokens, lengths=lengths, padding_side="left", last_only=True).logits
+    torch.testing.assert_close(last[:, 0], padded.logits[:, -1], rtol=0, atol=EXACT)
+    targets = draw_tokens(3, 30, seed=8)
+    scored = model(tokens, lengths=lengths, padding_side="left", targets=targets)
+    nll = torch.nn.functional.cross_entropy(padded.logits.transpose(1, 2), targets, reduction="none")
+    torch.testing.assert_close(scored.nll[0], nll[0], rtol=0, atol=1e-8)
+    torch.testing.assert_close(scored.nll[2, 16:], nll[2, 16:], rtol=0, atol=1e-8)

@@ -7,7 +7,7 @@ from builders import build, draw_tokens
 from tmt.model import ARCHITECTURES
 
 TRAINED = {
-    "transformer": dict(dropout=0.2),
+    **{name: dict(dropout=0.2) for name in ARCHITECTURES},
     "tmt": dict(dropout=0.2, target_depth=0.7, decay="data", exact_until=10),
 }
 

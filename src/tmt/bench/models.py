@@ -1,7 +1,7 @@
 """The models under the clock: random weights from one seed, exits off unless a depth is asked for."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 import torch
@@ -14,9 +14,12 @@ from tmt.model.base import LanguageModel
 from tmt.model.common_config import ModelConfig
 from tmt.model.config import TMTConfig
 from tmt.model.registry import ARCHITECTURES, architecture, build_model
+from tmt.ops.toeplitz import toeplitz_impl
 
 BASELINE = "transformer"
 """The peer of every other architecture."""
+CONVOLUTIONAL = ("toeplitz", "hyena")
+"""Those that mix tokens by a Toeplitz product."""
 SEED = 0
 DEPTH = 0.5
 """Mean share of the layers that a token runs where exits are measured."""
@@ -29,19 +32,27 @@ class Match:
 
     arch: str
     peer: str
+    lengths: tuple[int, ...] = field(default=(), compare=False)
+    """Tokens of the sequences, which the path of a Toeplitz product depends on."""
 
     def impl(self, dtype: Precision, device: torch.device) -> str:
-        """The path that its own op takes; "torch" where it has none."""
-        return MESH.impl(dtype, device) if self.arch == "tmt" else "torch"
+        """The path that its own op takes on whole sequences, or the paths; "torch" where it has none."""
+        if self.arch == "tmt":
+            return MESH.impl(dtype, device)
+        if self.arch not in CONVOLUTIONAL:
+            return "torch"
+        x = torch.empty(1, dtype=DTYPES[dtype], device=device)
+        sizes = ((x.expand(1, n, 1, 1), x.expand(1, 1, n)) for n in self.lengths)
+        return " + ".join(dict.fromkeys(toeplitz_impl(*size) for size in sizes))
 
 
 def matches(settings: Settings) -> Iterator[Match]:
     """Everything against the dense baseline; the baseline against `transformers`, where it is installed."""
     for arch in ARCHITECTURES if settings.arch is None else (settings.arch,):
         if arch != BASELINE:
-            yield Match(arch, BASELINE)
+            yield Match(arch, BASELINE, settings.lengths)
         elif llama.installed():
-            yield Match(arch, llama.NAME)
+            yield Match(arch, llama.NAME, settings.lengths)
 
 
 def has_exits(arch: str) -> bool:
@@ -49,19 +60,21 @@ def has_exits(arch: str) -> bool:
     return "exit_objective" in {field.name for field in fields(architecture(arch).config)}
 
 
-def build(arch: str, settings: Settings, room: int = 0, depth: float | None = None) -> LanguageModel:
-    """A model in eval mode that takes the longest sequence and `room` more tokens."""
+def build(
+    arch: str, settings: Settings, room: int = 0, depth: float | None = None, **overrides: Any
+) -> LanguageModel:
+    """A model in eval mode that takes the longest sequence and `room` more tokens; overrides of its preset."""
     torch.manual_seed(SEED)
-    config = _config(BASELINE if arch == llama.NAME else arch, settings.preset, depth)
-    config = replace(config, max_seq_len=max(config.max_seq_len, max(settings.lengths) + room))
+    config = _config(BASELINE if arch == llama.NAME else arch, settings.preset, depth, overrides)
+    config = config.for_length(max(settings.lengths) + room)
     model = llama.build(config) if arch == llama.NAME else build_model(arch, config)
     return model.to(settings.device).eval()
 
 
-def _config(arch: str, preset: str, depth: float | None) -> ModelConfig:
+def _config(arch: str, preset: str, depth: float | None, overrides: dict[str, Any]) -> ModelConfig:
     """A preset; a depth that its fixed layers alone would reach takes the landing layers from it."""
     entry = architecture(arch)
-    plain: dict[str, Any] = {"dropout": 0.0}
+    plain: dict[str, Any] = {"dropout": 0.0} | overrides
     full = entry.configure(preset, plain | (EXITS_OFF if has_exits(arch) else {}))
     if depth is None:
         return full

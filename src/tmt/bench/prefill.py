@@ -56,7 +56,7 @@ def all_logits(model: LanguageModel, tokens: Tensor) -> Any:
 
 def blocks(model: LanguageModel, tokens: Tensor) -> Any:
     """All but the last norm and the head."""
-    return model.trunk(tokens, Cache(tokens, None, None, keep=False), diagnose=False)
+    return model.trunk(tokens, Cache(tokens, None, None, keep=False), diagnose=False, last_only=False)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """`tmt eval`: the loss of a run in comparable units, what it costs, and whether it cheats."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +31,8 @@ class EvaluateOptions:
     """Score only so many tokens."""
     batch_size: int = 8
     """Windows at once."""
+    set: list[str] = field(default_factory=list)
+    """Override a model field that shapes no weight, model.field=value; repeatable."""
     device: str = "auto"
     """cpu, cuda, …; auto: an accelerator where there is one."""
     json: bool = False
@@ -39,7 +41,7 @@ class EvaluateOptions:
 
 def evaluate(options: EvaluateOptions) -> None:
     """Run the command."""
-    run = load_run(options.run, options.device)
+    run = load_run(options.run, options.device, options.set)
     corpus = _corpus(run, options.data)
     record = {
         "arch": run.config.arch,
@@ -77,8 +79,12 @@ def _show(record: dict[str, Any]) -> None:
     depth = Table("input token", "tokens", "mean layers", title="depth", title_justify="left")
     for name, row in record["depth_by_class"].items():
         depth.add_row(name, f"{row['tokens']:,}", _number(row["mean_layers"], ".2f"))
+    positions = Table("tokens read", "nats per token", title="loss by position", title_justify="left")
+    for name, nats in record["nats_by_position"].items():
+        positions.add_row(name, _number(nats, ".4f"))
     console = Console()
     console.print(table)
+    console.print(positions)
     console.print(depth)
 
 

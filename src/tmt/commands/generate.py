@@ -30,6 +30,10 @@ class GenerateOptions:
     """Choose among the likeliest tokens that hold this much probability."""
     seed: int = 0
     """Seed of the choices."""
+    recrop: bool = False
+    """Beyond the model's longest sequence, read the last tokens that fit anew for every new one."""
+    set: list[str] = field(default_factory=list)
+    """Override a model field that shapes no weight, model.field=value; repeatable."""
     device: str = "auto"
     """cpu, cuda, …; auto: an accelerator where there is one."""
     json: bool = False
@@ -72,7 +76,7 @@ def generate(options: GenerateOptions) -> None:
     sampler = Sampler(options.temperature, options.top_k, options.top_p)
     if not options.prompt:
         raise InputError("nothing to continue: give a --prompt")
-    run = load_run(options.run, options.device)
+    run = load_run(options.run, options.device, options.set)
     rows = [Continuation(prompt, run.tokenizer) for prompt in options.prompt]
     steps = generate_tokens(
         run.model,
@@ -81,6 +85,7 @@ def generate(options: GenerateOptions) -> None:
         sampler=sampler,
         seed=options.seed,
         stop=run.tokenizer.eot_id,
+        recrop=options.recrop,
     )
     if options.json or len(rows) > 1:
         _write_together(rows, steps, options)

@@ -42,9 +42,11 @@ def print_summary(run: Run, splits: TokenSplits) -> None:
 
 def _sample(run: Run, splits: TokenSplits) -> str:
     """The first words of a test document and what the model makes of them."""
-    prompt = splits.test[0:17].tolist()
+    room = run.model.config.longest
+    prompt = splits.test[0 : min(17, room - 1)].tolist()
+    new = min(SAMPLE_TOKENS, room - len(prompt))
     steps = generate_tokens(
-        run.model, [prompt], max_new_tokens=SAMPLE_TOKENS, sampler=Sampler(temperature=0.8, top_p=0.95)
+        run.model, [prompt], max_new_tokens=new, sampler=Sampler(temperature=0.8, top_p=0.95)
     )
     written = [token for (token,) in steps if token is not None]
     return f"{run.tokenizer.decode(prompt)} […] {run.tokenizer.decode(written)}"

@@ -113,10 +113,10 @@ def resolve(options: TrainOptions, vocab_size: int) -> RunConfig:
         train=build(TrainConfig, train, "train"),
         init_from=None if options.init_from is None else str(options.init_from),
     )
-    if config.train.seq_len > config.model.max_seq_len:
+    if config.train.seq_len > config.model.longest:
         raise InputError(
-            f"seq_len={config.train.seq_len} exceeds the model's max_seq_len={config.model.max_seq_len}; "
-            "shorten it, or --set model.max_seq_len"
+            f"seq_len={config.train.seq_len} exceeds the model's {config.model.limit}; "
+            "shorten it, or --set a larger one"
         )
     return config
 

@@ -65,7 +65,7 @@ def worst_leak(model: LanguageModel, tokens: Tensor, seed: int = 0) -> Leak:
     if tokens.ndim != 1 or len(tokens) < 2:
         raise InputError(f"the leak probe needs at least 2 tokens in a row, got shape {tuple(tokens.shape)}")
     exact = copy.deepcopy(model).double().eval()
-    tokens = tokens[: min(LONGEST, model.config.max_seq_len)].to(next(exact.parameters()).device)
+    tokens = tokens[: min(LONGEST, model.config.longest)].to(next(exact.parameters()).device)
     return max(_leaks(exact, tokens, seed), key=lambda leak: leak.size)
 
 

@@ -33,6 +33,10 @@ class Score:
     """(V,) inputs processed, by token id."""
     layers_run: npt.NDArray[np.int64]
     """(V,) layers that those inputs ran, summed."""
+    nats_at: npt.NDArray[np.float64]
+    """(context,) negative log-likelihood after each position of a window, summed."""
+    scored_at: npt.NDArray[np.int64]
+    """(context,) targets scored after each position of a window."""
 
     @property
     def nats(self) -> float:
@@ -68,6 +72,19 @@ class Score:
     def layer_share(self) -> list[float]:
         """Share of the processed tokens that each layer worked on."""
         return (self.layer_tokens / self.seen.sum()).tolist()
+
+    @property
+    def nats_by_position(self) -> dict[str, float]:
+        """Nats per token by the tokens read so far in the window: "1", "2", "3-4", "5-8", …."""
+        buckets, low = {}, 0
+        while low < len(self.nats_at):
+            high = max(1, 2 * low)
+            scored = int(self.scored_at[low:high].sum())
+            name = str(high) if high - low == 1 else f"{low + 1}-{min(high, len(self.nats_at))}"
+            if scored:
+                buckets[name] = float(self.nats_at[low:high].sum()) / scored
+            low = high
+        return buckets
 
     @property
     def flops_per_token(self) -> float:

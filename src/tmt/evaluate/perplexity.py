@@ -14,7 +14,7 @@ from tmt.errors import InputError
 from tmt.evaluate.measures import Score
 from tmt.evaluate.text_size import text_size
 from tmt.evaluate.windows import Tokens, Window, batches, check_windows, read_batch, windows
-from tmt.model.base import LanguageModel, ModelOutput
+from tmt.model.base import IGNORE, LanguageModel, ModelOutput
 from tmt.tokens import Tokenizer
 
 
@@ -45,12 +45,12 @@ def score(
     Raises:
         InputError: context, stride, batch_size or limit is out of range, or the stream is too short.
     """
-    check_windows(tokens, context, stride, model.config.max_seq_len)
+    check_windows(tokens, context, stride, model.config)
     for name, value in (("batch_size", batch_size), ("limit", limit)):
         if value is not None and value < 1:
             raise InputError(f"{name}={value} must be at least 1")
     targets = min(len(tokens) - 1, limit or len(tokens))
-    tally = _Tally(model, tokenizer.vocab_size)
+    tally = _Tally(model, tokenizer.vocab_size, context)
     bar = tqdm(total=targets, desc="scoring", unit="tok", unit_scale=True, disable=None if progress else True)
     with _evaluating(model), bar:
         for batch in batches(windows(targets, context, stride), batch_size):
@@ -69,26 +69,35 @@ def score(
         layer_tokens=tally.layer_tokens,
         seen=tally.seen,
         layers_run=tally.layers_run,
+        nats_at=tally.nats_at,
+        scored_at=tally.scored_at,
     )
 
 
 class _Tally:
     """Runs the batches and adds up what a :class:`Score` needs."""
 
-    def __init__(self, model: LanguageModel, vocab_size: int) -> None:
+    def __init__(self, model: LanguageModel, vocab_size: int, context: int) -> None:
         self._model = model
         self._dense = cache(model.flops)
         self._device = next(model.parameters()).device
-        self.nats = 0.0
+        self.nats_at = np.zeros(context)
+        self.scored_at = np.zeros(context, dtype=np.int64)
         self.flops = self.flops_dense = 0
         self.layer_tokens = np.zeros(model.config.n_layers, dtype=np.int64)
         self.seen = np.zeros(vocab_size, dtype=np.int64)
         self.layers_run = np.zeros(vocab_size, dtype=np.int64)
 
+    @property
+    def nats(self) -> float:
+        return float(self.nats_at.sum())
+
     def add(self, batch: list[Window], inputs: npt.NDArray[np.int64], targets: npt.NDArray[np.int64]) -> None:
         """Run inputs (B, T) and add up."""
         output, nll = self._run(inputs, targets)
-        self.nats += float(nll.double().sum())
+        length = inputs.shape[1]
+        self.nats_at[:length] += nll.double().sum(0).cpu().numpy()
+        self.scored_at[:length] += (targets != IGNORE).sum(0)
         self.flops += output.flops
         self.flops_dense += sum(self._dense(window.length) for window in batch)
         self.layer_tokens += output.layer_tokens

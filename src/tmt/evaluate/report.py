@@ -43,7 +43,7 @@ def evaluate_run(
         raise unknown("split", split, SPLITS)
     tokens = getattr(splits, split)
     stride = context if stride is None else stride
-    check_windows(tokens, context, stride, model.config.max_seq_len)
+    check_windows(tokens, context, stride, model.config)
     leak = check_causality(model, torch.from_numpy(tokens[:LONGEST]))
     result = score(
         model,
@@ -69,6 +69,7 @@ def evaluate_run(
         "ppl": finite(result.ppl),
         "bpb": finite(result.bpb),
         "word_ppl": finite(result.word_ppl),
+        "nats_by_position": {name: finite(nats) for name, nats in result.nats_by_position.items()},
         "mean_depth": result.mean_depth,
         "mean_layers": result.mean_layers,
         "layer_share": result.layer_share,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tmt.errors import InputError
 from tmt.model.base import IGNORE
+from tmt.model.common_config import ModelConfig
 
 
 class Tokens(Protocol):
@@ -29,10 +30,10 @@ class Window:
     scored: int
 
 
-def check_windows(tokens: Tokens, context: int, stride: int, max_seq_len: int) -> None:
-    """Raise InputError unless 1 <= stride <= context <= max_seq_len and there is a target to score."""
-    if not 1 <= context <= max_seq_len:
-        raise InputError(f"context={context} must be in [1, {max_seq_len}], the model's max_seq_len")
+def check_windows(tokens: Tokens, context: int, stride: int, config: ModelConfig) -> None:
+    """Raise InputError unless 1 <= stride <= context <= the model's limit and there is a target to score."""
+    if not 1 <= context <= config.longest:
+        raise InputError(f"context={context} must be in [1, {config.longest}]; the model has {config.limit}")
     if not 1 <= stride <= context:
         raise InputError(f"stride={stride} must be in [1, {context}], the context")
     if len(tokens) < 2:

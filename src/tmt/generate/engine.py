@@ -10,6 +10,7 @@ from tmt.errors import InputError
 from tmt.generate.sampling import Sampler, row_generators
 from tmt.layers.cache import State
 from tmt.model.base import LanguageModel
+from tmt.model.common_config import ModelConfig
 
 
 def generate_tokens(
@@ -20,6 +21,7 @@ def generate_tokens(
     sampler: Sampler,
     seed: int = 0,
     stop: int | None = None,
+    recrop: bool = False,
 ) -> Iterator[list[int | None]]:
     """Continue every prompt, all of them together.
 
@@ -33,20 +35,23 @@ def generate_tokens(
         sampler: chooses the tokens.
         seed: of the choices; a row's depend on the seed and its index alone.
         stop: the id that ends a row.
+        recrop: beyond the longest sequence of the model, read the last tokens that fit anew for every step,
+            their positions counted from the first of them. What the model computes then is not what it
+            computes with its own policy for long sequences, if it has one.
 
     Yields:
         The new id of every row, `stop` itself included; None for rows that have ended.
 
     Raises:
-        InputError: there is no prompt, an empty one, or one that does not fit into max_seq_len together
+        InputError: there is no prompt, an empty one, or one that does not fit into the model's limit together
             with the new tokens.
     """
-    _check(prompts, max_new_tokens, model.config.max_seq_len)
+    _check(prompts, max_new_tokens, model.config, recrop)
     generators = row_generators(seed, len(prompts))
     return _steps(model, prompts, max_new_tokens, sampler, generators, stop)
 
 
-def _check(prompts: list[list[int]], max_new_tokens: int, max_seq_len: int) -> None:
+def _check(prompts: list[list[int]], max_new_tokens: int, config: ModelConfig, recrop: bool) -> None:
     if not prompts:
         raise InputError("there is no prompt to continue")
     if not all(prompts):
@@ -54,10 +59,10 @@ def _check(prompts: list[list[int]], max_new_tokens: int, max_seq_len: int) -> N
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens} must be at least 1")
     longest = max(map(len, prompts))
-    if longest + max_new_tokens > max_seq_len:
+    if longest + max_new_tokens > config.longest and not recrop:
         raise InputError(
             f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's "
-            f"max_seq_len={max_seq_len}; shorten one of them"
+            f"{config.limit}; shorten one of them, or let it read its last tokens anew with recrop"
         )
 
 
@@ -69,19 +74,32 @@ def _steps(
     generators: list[torch.Generator],
     stop: int | None,
 ) -> Iterator[list[int | None]]:
-    running = [True] * len(prompts)
-    tokens = pad_sequence([torch.tensor(prompt) for prompt in prompts], batch_first=True)
-    lengths: Tensor | None = torch.tensor([len(prompt) for prompt in prompts])
+    running, window = [True] * len(prompts), model.config.longest
+    rows = [list(prompt) for prompt in prompts]
+    tokens, lengths = _latest(rows, window)
     state: State | None = None
     for _ in range(max_new_tokens):
+        if state is not None and max(map(len, rows)) > window:
+            tokens, lengths = _latest(rows, window)
+            state = None
         logits, state = _forward(model, tokens, state, lengths)
         chosen = sampler(logits, generators)
         ids = chosen.tolist()
         yield [token if live else None for token, live in zip(ids, running, strict=True)]
+        for row, token in zip(rows, ids, strict=True):
+            row.append(token)
         running = [live and token != stop for token, live in zip(ids, running, strict=True)]
         if not any(running):
             return
         tokens, lengths = chosen[:, None], None
+
+
+def _latest(rows: list[list[int]], window: int) -> tuple[Tensor, Tensor | None]:
+    """The last `window` tokens of every row (B, T), padded on the right; (B,) lengths where they differ."""
+    latest = [torch.tensor(row[-window:]) for row in rows]
+    lengths = torch.tensor([len(row) for row in latest])
+    ragged = bool((lengths != lengths[0]).any())
+    return pad_sequence(latest, batch_first=True), lengths if ragged else None
 
 
 @torch.inference_mode()

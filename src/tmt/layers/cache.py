@@ -27,6 +27,7 @@ class Cache:
         if past.shape[0] != batch:
             raise InputError(f"the state has {past.shape[0]} rows, the tokens have {batch}")
         self.new = past.new_full((batch,), length) if lengths is None else lengths.to(past)
+        self.padded = lengths is not None
         if lengths is not None and not 1 <= int(lengths.min()) <= int(lengths.max()) <= length:
             raise InputError(f"lengths {lengths.tolist()} must be in [1, {length}], the tokens of each row")
         self.past = past
@@ -34,9 +35,15 @@ class Cache:
         self.reach = int(past.max()) + length
         self.keep = keep
         self.fresh = state is None
+        self.work: list[Callable[[], int]] = []
+        """Counters of the operations that the layers ran and that depend on what was remembered."""
         self._old = iter(() if state is None else state[1:])
         self._kept: list[Tensor] = []
         self._row = torch.arange(batch, device=device)[:, None]
+
+    def valid(self) -> Tensor:
+        """(B, T) bool: the tokens that are no padding."""
+        return self.positions < (self.past + self.new)[:, None]
 
     def state(self) -> State:
         """The state after this call."""

@@ -1,4 +1,6 @@
-"""Feed-forward layers: SwiGLU, and the dual-stream layer of TMT (specs: TMT §6)."""
+"""Feed-forward layers: MLP, SwiGLU, and the dual-stream layer of TMT."""
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,26 @@ from torch import Tensor, nn
 from tmt.layers.linear import Linear
 from tmt.ops import gelu, local_mix
 from tmt.ops.precision import at_least_float32
+
+
+class MLP(nn.Module):
+    """``W_out φ(W_in x + b_in) + b_out``. Rows (n, D) to (n, D)."""
+
+    def __init__(self, d_model: int, hidden: int, activation: Literal["silu", "gelu"], dropout: float):
+        """φ is SiLU, or GELU by its tanh approximation."""
+        super().__init__()
+        self.inner = Linear(d_model, hidden)
+        self.activation = nn.SiLU() if activation == "silu" else nn.GELU(approximate="tanh")
+        self.dropout = nn.Dropout(dropout)
+        self.output = Linear(hidden, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, D) to (n, D)."""
+        return self.output(self.dropout(self.activation(self.inner(x))))
+
+    def flops(self, rows: int) -> int:
+        """Operations for that many rows."""
+        return 4 * rows * self.inner.weight.numel()
 
 
 class SwiGLU(nn.Module):

@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation (Zhang & Sennrich, 2019)."""
+"""Root-mean-square (Zhang & Sennrich, 2019) and layer normalisation (Ba et al., 2016)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +18,15 @@ class RMSNorm(nn.RMSNorm):
             return norm.rms_norm(x, self.weight, self.eps, rotation)
         x = F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
         return x if rotation is None else rotate(x, rotation)
+
+
+class LayerNorm(nn.LayerNorm):
+    """`torch.nn.LayerNorm` that stays in the input's type under autocast."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(…, D) to (…, D), in the type of the input."""
+        weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
+        return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
 
 
 def unit_rows(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,8 @@ class Hidden:
 
     states: Tensor
     output: ModelOutput
+    last: bool = False
+    """The states are (B, D), of each row's last valid token alone."""
 
 
 class LanguageModel(nn.Module, ABC):
@@ -65,19 +67,23 @@ class LanguageModel(nn.Module, ABC):
     config: Any
     """The architecture's own :class:`ModelConfig`."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, norm: nn.Module | None = None):
+        """`norm` stands before the head (default: an RMS norm)."""
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.head = Linear(config.d_model, config.vocab_size, bias=False)
-        self.norm = RMSNorm(config.d_model, config.layer_norm_eps)
+        self.norm = RMSNorm(config.d_model, config.layer_norm_eps) if norm is None else norm
         self.dropout = nn.Dropout(config.dropout)
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
 
     @abstractmethod
-    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:
-        """Everything between the embedding and the last norm; `diagnose` asks for the costly extras."""
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
+        """Everything between the embedding and the last norm.
+
+        `diagnose` asks for the costly extras; `last_only` allows states of the last valid tokens alone.
+        """
 
     def forward(
         self,
@@ -85,6 +91,7 @@ class LanguageModel(nn.Module, ABC):
         state: State | None = None,
         *,
         lengths: Tensor | None = None,
+        padding_side: Literal["right", "left"] = "right",
         targets: Tensor | None = None,
         last_only: bool = False,
         return_state: bool = False,
@@ -95,7 +102,8 @@ class LanguageModel(nn.Module, ABC):
         Args:
             tokens: (B, T) int64.
             state: what an earlier call returned; its tokens come before these. It is consumed.
-            lengths: (B,) valid tokens of each row, at least 1; the rest is padding on the right.
+            lengths: (B,) valid tokens of each row, at least 1; the rest is padding.
+            padding_side: the side that the padding is on; it changes no logit of a valid token.
             targets: (B, T) int64 (−100: not scored): compute the loss instead of logits.
             last_only: logits of each row's last valid token only.
             return_state: return the decoding state (implied by `state`).
@@ -103,24 +111,34 @@ class LanguageModel(nn.Module, ABC):
                 outside training).
 
         Raises:
-            ValueError: for tokens outside the vocabulary or a sequence beyond max_seq_len.
+            ValueError: for tokens outside the vocabulary or a sequence beyond the configuration's limit.
         """
         if tokens.numel() == 0:
             raise InputError(f"tokens of shape {tuple(tokens.shape)} hold no token")
+        left = lengths is not None and padding_side == "left"
+        if left:
+            tokens = _roll(tokens, lengths)
+            targets = None if targets is None else _roll(targets, lengths)
         cache = Cache(tokens, state, lengths, keep=return_state or state is not None)
         self._check(tokens, cache)
         diagnose = not self.training if return_diagnostics is None else return_diagnostics
-        hidden = self.trunk(tokens, cache, diagnose)
-        output, scored = hidden.output, tokens.numel()
+        last_only = last_only and targets is None
+        hidden = self.trunk(tokens, cache, diagnose, last_only)
+        output, states = hidden.output, hidden.states
         if targets is not None:
-            self._score(output, self.norm(hidden.states), targets)
+            self._score(output, self.norm(states), targets)
         else:
-            states = hidden.states.view(*tokens.shape, -1)
-            if last_only:
-                states = states[torch.arange(len(states), device=states.device), cache.new - 1][:, None]
-                scored = len(states)
-            output.logits = self.head(self.norm(states))
-        output.work.append(lambda: 2 * scored * self.head.weight.numel())
+            if last_only and not hidden.last:
+                rows = torch.arange(len(tokens), device=states.device) * tokens.shape[1]
+                states = states[rows + cache.new - 1]
+            output.logits = self.head(self.norm(states)).unflatten(0, (len(tokens), -1))
+        output.work += cache.work
+        output.work.append(lambda: 2 * len(states) * self.head.weight.numel())
+        if left:
+            for name in ("logits", "nll", "depth"):
+                grid = getattr(output, name)
+                if grid is not None and grid.shape[1] > 1:
+                    setattr(output, name, _roll(grid, -lengths))
         if cache.keep:
             output.state = cache.state()
         return output
@@ -148,7 +166,7 @@ class LanguageModel(nn.Module, ABC):
 
     def ops(self) -> dict[str, str]:
         """The path that each operation takes for weights of this type on this machine."""
-        weight = self.norm.weight[None]
+        weight = self.head.weight[:1]
         return {
             "rms_norm": "fused" if norm.available(weight) else "torch",
             "cross_entropy": "fused" if cross_entropy.available(weight) else "torch",
@@ -171,12 +189,22 @@ class LanguageModel(nn.Module, ABC):
             if isinstance(module, ForgetGate):
                 module.initialise()
 
+    def kernels(self) -> dict[str, Tensor]:
+        """Toeplitz kernels (H, K, n) float64 by layer, taps of the trained length; empty without any."""
+        return {}
+
     def _check(self, tokens: Tensor, cache: Cache) -> None:
-        limit = self.config.max_seq_len
-        if cache.reach > limit:
-            raise InputError(f"a sequence of {cache.reach} tokens exceeds max_seq_len={limit}")
+        if cache.reach > self.config.longest:
+            raise InputError(f"a sequence of {cache.reach} tokens exceeds {self.config.limit}")
         if tokens.device.type == "cpu":
             low, high = int(tokens.min()), int(tokens.max())
             if low < 0 or high >= self.config.vocab_size:
                 bad = low if low < 0 else high
                 raise InputError(f"token id {bad} is outside the vocabulary of {self.config.vocab_size}")
+
+
+def _roll(grid: Tensor, shift: Tensor) -> Tensor:
+    """Every row of (B, T, …) turned by its own shift (B,), modulo T: valid tokens change sides."""
+    length = grid.shape[1]
+    index = (torch.arange(length, device=grid.device) - shift[:, None].to(grid.device)) % length
+    return grid[torch.arange(len(grid), device=grid.device)[:, None], index]

@@ -95,6 +95,7 @@ class TMTConfig(ModelConfig):
     def __post_init__(self):
         """Validate every field."""
         super().__post_init__()
+        self.require_heads(rotated=True)
         require_positive(self, "ffn_stream_dim", "local_window", "graph_block", "rebuild_every")
         require_positive(self, "decay_horizon", "decay_rate")
         for name in ("graph_k", "k_global", "memory_anchors", "anneal_steps", "routing_dim", "exact_until"):

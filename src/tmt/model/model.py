@@ -58,7 +58,7 @@ class TMTModel(LanguageModel):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.initialise()
 
-    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
         """See :class:`LanguageModel`."""
         output, traces, layer_rows, decisions = TMTOutput(), [], [], []
         watched = diagnose or self.training or self.config.stream_memory

@@ -8,8 +8,11 @@ from tmt.errors import unknown
 from tmt.model.base import LanguageModel
 from tmt.model.common_config import ModelConfig
 from tmt.model.config import TMTConfig
+from tmt.model.hyena import Hyena, HyenaConfig
 from tmt.model.model import TMTModel
+from tmt.model.toeplitz import ToeplitzConfig, ToeplitzMixer
 from tmt.model.transformer import Transformer, TransformerConfig
+from tmt.model.triangular import TriangularConfig, TriangularMixer
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "tmt": Architecture("tmt", TMTConfig, TMTModel),
+    "toeplitz": Architecture("toeplitz", ToeplitzConfig, ToeplitzMixer),
+    "triangular": Architecture("triangular", TriangularConfig, TriangularMixer),
+    "hyena": Architecture("hyena", HyenaConfig, Hyena),
     "transformer": Architecture("transformer", TransformerConfig, Transformer),
 }
 

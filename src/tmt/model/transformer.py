@@ -38,6 +38,7 @@ class TransformerConfig(ModelConfig):
     def __post_init__(self):
         """Validate every field."""
         super().__post_init__()
+        self.require_heads(rotated=True)
         require_positive(self, "ffn_dim")
 
 
@@ -80,7 +81,7 @@ class Transformer(LanguageModel):
         self.blocks = cast("Sequence[Block]", nn.ModuleList(Block(config) for _ in range(config.n_layers)))
         self.initialise()
 
-    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool) -> Hidden:
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
         """See :class:`LanguageModel`."""
         x = self.embed(tokens)
         output = ModelOutput()

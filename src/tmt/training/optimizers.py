@@ -24,14 +24,17 @@ class Group:
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[Group]:
-    """Every trained parameter in exactly one group: matrices of blocks, embeddings, and the small ones."""
+    """Every trained parameter in exactly one group: matrices of blocks, embeddings, and the small ones.
+
+    Kernels over positions are among the small ones, whatever their size: no decay pulls on them.
+    """
     groups = [
         Group("matrices", config.optimizer, config.lr, config.weight_decay, []),
         Group("embeddings", "adamw", config.adamw_lr, config.weight_decay, []),
-        Group("gains, biases, gates", "adamw", config.adamw_lr, 0.0, []),
+        Group("gains, biases, gates, kernels", "adamw", config.adamw_lr, 0.0, []),
     ]
     for name, parameter in model.named_parameters():
-        if parameter.dim() < 2 or min(parameter.shape) < SMALLEST_MATRIX:
+        if parameter.dim() != 2 or min(parameter.shape) < SMALLEST_MATRIX:
             groups[2].parameters.append(parameter)
         elif name.startswith("blocks."):
             groups[0].parameters.append(parameter)

@@ -1,0 +1,105 @@
+"""Causal Toeplitz mixing of the tokens of a sequence, whole or in pieces."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from tmt.layers.cache import Cache
+from tmt.layers.toeplitz_direct import Filter, direct
+from tmt.layers.toeplitz_kernel import ExpSumKernel, Init, Kernel
+from tmt.layers.toeplitz_relaxed import relaxed
+from tmt.layers.toeplitz_state import state
+from tmt.ops.precision import at_least_float32
+from tmt.ops.toeplitz import toeplitz_flops, toeplitz_impl
+
+Bias = Literal["position", "channel", "none"]
+Decode = Literal["direct", "relaxed", "state"]
+
+
+class ToeplitzConvolution(nn.Module):
+    """``y[t] = Σ_k w[k] x[t−k] (/ Σ_{k≤t} w[k]) + b`` with one kernel per head, shared by its D channels.
+
+    The bias is one number per position and head, per channel, or absent; positions beyond the trained ones
+    use the last.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        width: int,
+        *,
+        bias: Bias,
+        mean: bool,
+        endless: bool,
+        decode: Decode,
+        impl: str | None = None,
+    ):
+        """Args:
+        kernel: of H heads.
+        width: D, channels per head.
+        bias: see above.
+        mean: divide by the sum of the taps that were used.
+        endless: continue the kernel beyond its trained taps by its formula.
+        decode: what is remembered between calls.
+        impl: path of the Toeplitz product; None: the fastest.
+        """
+        super().__init__()
+        self.kernel, self.mean, self.endless, self.decode, self.impl = kernel, mean, endless, decode, impl
+        heads, _, length = kernel.shape
+        self.bias = None
+        if bias != "none":
+            self.bias = nn.Parameter(torch.zeros(heads, length if bias == "position" else width))
+        self.by_position, self.width = bias == "position", width
+
+    def forward(self, x: Tensor, cache: Cache, last: bool = False) -> Tensor:
+        """(B, T, H, D) to (B, T, H, D), or to (B, 1, H, D) for each row's last valid token if `last`."""
+        if cache.padded:
+            x = x.masked_fill(~cache.valid()[..., None, None], 0)
+        filter = Filter(self.taps, None if self.endless else self.kernel.length, self.impl)
+        if self.decode == "state":
+            assert isinstance(self.kernel, ExpSumKernel)
+            y = state(x, filter, self.kernel, cache, last)
+        else:
+            y = (direct if self.decode == "direct" else relaxed)(x, filter, cache, last)
+        positions = cache.positions
+        if last:
+            rows = torch.arange(len(x), device=x.device)
+            positions = positions[rows, cache.new - 1][:, None]
+            y = y if y.shape[1] == 1 else y[rows, cache.new - 1][:, None]
+        elif cache.fresh:
+            positions = positions[:1]
+        return self._finished(y, positions).to(x.dtype)
+
+    def taps(self, length: int) -> Tensor:
+        """The first `length` taps (H, K, ≤ length)."""
+        return self.kernel(length if self.endless else min(length, self.kernel.length))
+
+    def flops(self, length: int) -> int:
+        """Operations for one whole sequence of `length` tokens."""
+        heads, shifts, _ = self.kernel.shape
+        x = next(self.kernel.parameters(), torch.empty(0)).new_empty(1, length, heads, self.width)
+        impl = self.impl or toeplitz_impl(x, self.taps(length))
+        return toeplitz_flops(1, length, heads, shifts, self.width, impl)
+
+    def initialise(self, init: Init) -> None:
+        """Draw the kernel; the bias is zero."""
+        self.kernel.initialise(init)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def _finished(self, y: Tensor, positions: Tensor) -> Tensor:
+        """Divide, and add the bias, at `positions` (B or 1, T)."""
+        if self.mean:
+            sums = at_least_float32(self.taps(int(positions.max()) + 1).sum(1)).cumsum(-1)
+            y = y / _at(sums, positions)
+        if self.bias is None:
+            return y
+        return y + (_at(self.bias, positions) if self.by_position else self.bias)
+
+
+def _at(values: Tensor, positions: Tensor) -> Tensor:
+    """(H, n) values at positions (B, T) as (B, T, H, 1); the last one beyond n."""
+    if len(positions) == 1 and positions.shape[1] <= values.shape[1] and int(positions[0, 0]) == 0:
+        return values[:, : positions.shape[1]].T[None, :, :, None]
+    return values[:, positions.clamp(max=values.shape[1] - 1)].permute(1, 2, 0)[..., None]

@@ -1,0 +1,98 @@
+"""Gated long convolution, the Hyena operator of order 2 (Poli et al., 2023); a baseline."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from tmt.layers.cache import Cache
+from tmt.layers.feed_forward import LocalMix
+from tmt.layers.implicit_kernel import ImplicitKernel
+from tmt.layers.linear import Linear
+from tmt.layers.toeplitz_convolution import ToeplitzConvolution
+from tmt.layers.toeplitz_kernel import Init
+from tmt.model.checks import require
+from tmt.model.mixer import MixerConfig, MixerModel, TokenMixer
+
+_COMMON = dict(vocab_size=50257, max_seq_len=8192, layout="mix_first")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyenaConfig(MixerConfig):
+    """Sizes and switches of a :class:`Hyena`. Raises ValueError naming a bad field."""
+
+    PRESETS: ClassVar[dict[str, dict]] = {
+        "nano": _COMMON | dict(vocab_size=4096, d_model=192, n_layers=4, ffn_dim=744, kernel_length=256),
+        "small": _COMMON | dict(d_model=256, n_layers=4, ffn_dim=992),
+        "medium": _COMMON | dict(d_model=512, n_layers=6, ffn_dim=4584),
+        "base": _COMMON | dict(d_model=768, n_layers=12, ffn_dim=3056),
+        "large": _COMMON | dict(d_model=1024, n_layers=24, ffn_dim=4088),
+    }
+
+    layout: Literal["mlp_first", "mix_first"] = "mix_first"
+    """Order of the two halves of a block."""
+    short_filter: int = 3
+    """Tokens that the filter before the gates mixes."""
+    decode: Literal["direct", "relaxed"] = "direct"
+    """What is remembered between calls: the inputs, or half-made outputs too."""
+
+    def __post_init__(self):
+        """Validate every field."""
+        super().__post_init__()
+        require(self.short_filter >= 1, self, "short_filter", "must be at least 1")
+        require(self.beyond != "formula", self, "beyond", "has none for an implicit kernel")
+
+
+class HyenaMixing(TokenMixer):
+    """``W_out (a ⊙ (w * (b ⊙ v)))``: a, b, v by projection and short filter, w a kernel a channel."""
+
+    def __init__(self, config: HyenaConfig):
+        super().__init__()
+        d = config.d_model
+        self.input = Linear(d, 3 * d)
+        self.local = LocalMix(3 * d, config.short_filter)
+        kernel = ImplicitKernel(d, config.kernel_length)
+        self.convolution = ToeplitzConvolution(
+            kernel, 1, bias="none", mean=False, endless=False, decode=config.decode
+        )
+        self.output = Linear(d, d)
+
+    def forward(self, x: Tensor, cache: Cache, last: bool) -> Tensor:
+        """See :class:`TokenMixer`."""
+        projected = self.input(x)
+        tail = cache.tail(projected, self.local.width - 1)
+        mixed = self.local(projected.view(*cache.positions.shape, -1), tail)
+        gate, inner, value = mixed.view(*cache.positions.shape, -1).chunk(3, -1)
+        long = self.convolution((inner * value)[..., None], cache, last)[..., 0]
+        if last:
+            gate = gate[torch.arange(len(gate), device=gate.device), cache.new - 1][:, None]
+        return self.output((gate * long).flatten(0, 1))
+
+    def flops(self, length: int) -> int:
+        """See :class:`TokenMixer`."""
+        return self.convolution.flops(length)
+
+    def row_flops(self, rows: int, mixed: int) -> int:
+        """See :class:`TokenMixer`."""
+        gates = 2 * rows * self.output.in_features
+        products = 2 * rows * self.input.weight.numel() + 2 * mixed * self.output.weight.numel()
+        return products + self.local.flops(rows) + gates
+
+    def initialise(self, init: Init) -> None:
+        """See :class:`TokenMixer`."""
+        self.convolution.initialise(init)
+
+    def kernels(self) -> dict[str, Tensor]:
+        """See :class:`TokenMixer`."""
+        return {"": self.convolution.taps(self.convolution.kernel.length)}
+
+
+class Hyena(MixerModel):
+    """Stack of gated long convolutions and MLPs."""
+
+    config: HyenaConfig
+
+    def make_mixer(self) -> TokenMixer:
+        """See :class:`MixerModel`."""
+        return HyenaMixing(self.config)

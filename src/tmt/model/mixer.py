@@ -1,0 +1,178 @@
+"""What the attention-free architectures share: blocks of an MLP and a token mixing, in either order."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from tmt.layers.cache import Cache
+from tmt.layers.feed_forward import MLP
+from tmt.layers.norm import LayerNorm, RMSNorm
+from tmt.layers.toeplitz_kernel import Init
+from tmt.model.base import Hidden, LanguageModel, ModelOutput
+from tmt.model.checks import require_positive
+from tmt.model.common_config import ModelConfig
+
+Norm = LayerNorm | RMSNorm
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixerConfig(ModelConfig):
+    """Sizes and switches of a :class:`MixerModel`. Raises ValueError naming a bad field."""
+
+    kernel_length: int = 1024
+    """Taps of a kernel and positions of a bias: the longest sequence unless `beyond` says otherwise."""
+    beyond: Literal["error", "fir", "formula"] = "error"
+    """Sequences longer than kernel_length: refused; heard through the last kernel_length tokens of each
+    layer; or by a kernel whose formula goes on (decay, expsum)."""
+    ffn_dim: int = 2048
+    """Hidden units of the MLP."""
+    activation: Literal["silu", "gelu"] = "silu"
+    """Of the MLP."""
+    layout: Literal["mlp_first", "mix_first"] = "mlp_first"
+    """Order of the two halves of a block."""
+    norm: Literal["layer", "rms"] = "layer"
+    """Normalisation before each half, and before the head."""
+    final_norm: bool = True
+    """Normalise before the head."""
+    init: Init = "identity"
+    """Weights at the start: small, mixing near the identity; or He's, as the published code has it."""
+    dropout: float = 0.0
+    """Dropout on embeddings and inside the MLP while training."""
+
+    def __post_init__(self):
+        """Validate every field."""
+        super().__post_init__()
+        require_positive(self, "kernel_length", "ffn_dim")
+
+    @property
+    def longest(self) -> int:
+        """See :class:`ModelConfig`."""
+        return min(self.max_seq_len, self.kernel_length) if self.beyond == "error" else self.max_seq_len
+
+    @property
+    def limit(self) -> str:
+        """See :class:`ModelConfig`."""
+        if self.longest == self.max_seq_len:
+            return super().limit
+        return f"kernel_length={self.kernel_length} (a policy for longer sequences: --set model.beyond=fir)"
+
+    def for_length(self, length: int) -> Self:
+        """See :class:`ModelConfig`."""
+        longer = replace(self, max_seq_len=max(self.max_seq_len, length))
+        return (
+            longer
+            if self.beyond != "error"
+            else replace(longer, kernel_length=max(self.kernel_length, length))
+        )
+
+
+class TokenMixer(nn.Module):
+    """Mixes the tokens of a sequence causally: (B·T, D) rows to rows."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, cache: Cache, last: bool) -> Tensor:
+        """(B·T, D) to (B·T, D), or to (B, D) of each row's last valid token if `last`."""
+
+    @abstractmethod
+    def flops(self, length: int) -> int:
+        """Operations for one whole sequence of `length` tokens."""
+
+    @abstractmethod
+    def row_flops(self, rows: int, mixed: int) -> int:
+        """Operations for `rows` tokens in and `mixed` out that do not depend on what came before."""
+
+    @abstractmethod
+    def initialise(self, init: Init) -> None:
+        """Draw what is no linear layer."""
+
+    def kernels(self) -> dict[str, Tensor]:
+        """Toeplitz kernels (H, K, n) by name; empty without any."""
+        return {}
+
+
+class MixerBlock(nn.Module):
+    """Pre-norm MLP and pre-norm token mixing, each added to its input."""
+
+    def __init__(self, config: MixerConfig, mixer: TokenMixer):
+        super().__init__()
+        self.mlp_first = config.layout == "mlp_first"
+        self.channel_norm = make_norm(config)
+        self.mlp = MLP(config.d_model, config.ffn_dim, config.activation, config.dropout)
+        self.token_norm = make_norm(config)
+        self.mixer = mixer
+
+    def forward(self, x: Tensor, cache: Cache, last: bool) -> Tensor:
+        """(B·T, D) to (B·T, D), or to (B, D) of each row's last valid token if `last`."""
+        if self.mlp_first:
+            x = x + self.mlp(self.channel_norm(x))
+        mixed = self.mixer(self.token_norm(x), cache, last)
+        if last:
+            x = x.view(*cache.positions.shape, -1)[torch.arange(len(cache.new)), cache.new - 1]
+        x = x + mixed
+        return x if self.mlp_first else x + self.mlp(self.channel_norm(x))
+
+    def row_flops(self, rows: int, mixed: int) -> int:
+        """Operations for `rows` tokens in and `mixed` out, the mixing over time aside."""
+        return self.mlp.flops(rows if self.mlp_first else mixed) + self.mixer.row_flops(rows, mixed)
+
+
+class MixerModel(LanguageModel):
+    """A stack of :class:`MixerBlock`; subclasses say what mixes the tokens."""
+
+    def __init__(self, config: MixerConfig):
+        super().__init__(config, make_norm(config) if config.final_norm else nn.Identity())
+        blocks = (MixerBlock(config, self.make_mixer()) for _ in range(config.n_layers))
+        self.blocks = cast("Sequence[MixerBlock]", nn.ModuleList(blocks))
+        self.initialise()
+
+    @abstractmethod
+    def make_mixer(self) -> TokenMixer:
+        """The token mixing of one block."""
+
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
+        """See :class:`LanguageModel`."""
+        x, output = self.embed(tokens), ModelOutput()
+        for block in self.blocks:
+            last = last_only and block is self.blocks[-1]
+            rows = len(x)
+            x = block(x, cache, last)
+            output.work.append(partial(block.row_flops, rows, len(x)))
+            output.layer_tokens.append(rows)
+        return Hidden(x, output, last=last_only)
+
+    def flops(self, length: int) -> int:
+        """See :class:`LanguageModel`."""
+        blocks = (block.row_flops(length, length) + block.mixer.flops(length) for block in self.blocks)
+        return sum(blocks) + 2 * length * self.head.weight.numel()
+
+    def kernels(self) -> dict[str, Tensor]:
+        """See :class:`LanguageModel`."""
+        found = ((layer, block.mixer.kernels()) for layer, block in enumerate(self.blocks))
+        return {
+            f"{layer}.{name}" if name else str(layer): taps.detach().double().cpu()
+            for layer, kernels in found
+            for name, taps in kernels.items()
+        }
+
+    def initialise(self) -> None:
+        """Draw all weights: normal with a deviation of 0.02, or He's; biases zero, mixing as `init` says."""
+        kaiming = self.config.init == "kaiming"
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and not (module is self.head and self.config.tie_embeddings):
+                std = (2 / module.in_features) ** 0.5 if kaiming else 0.02
+                nn.init.normal_(module.weight, std=std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.embedding.weight, std=1.0 if kaiming else 0.02)
+        for block in self.blocks:
+            block.mixer.initialise(self.config.init)
+
+
+def make_norm(config: MixerConfig) -> Norm:
+    """The configured normalisation."""
+    return (LayerNorm if config.norm == "layer" else RMSNorm)(config.d_model, config.layer_norm_eps)

@@ -1,0 +1,108 @@
+"""Masked mixer: a free lower triangular matrix over positions mixes the tokens; a baseline."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tmt.layers.cache import Cache
+from tmt.layers.linear import Linear
+from tmt.layers.toeplitz_kernel import NOISE, Init
+from tmt.model.base import LanguageModel
+from tmt.model.checks import require
+from tmt.model.mixer import MixerConfig, MixerModel, TokenMixer
+
+_COMMON = dict(vocab_size=50257, max_seq_len=8192)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriangularConfig(MixerConfig):
+    """Sizes and switches of a :class:`TriangularMixer`. Raises ValueError naming a bad field."""
+
+    PRESETS: ClassVar[dict[str, dict]] = {
+        "nano": _COMMON | dict(vocab_size=4096, d_model=192, n_layers=4, ffn_dim=1000, kernel_length=256),
+        "small": _COMMON | dict(d_model=256, n_layers=4, ffn_dim=1048, kernel_length=512),
+        "medium": _COMMON | dict(d_model=512, n_layers=6, ffn_dim=4632),
+        "base": _COMMON | dict(d_model=768, n_layers=12, ffn_dim=3952),
+        "large": _COMMON | dict(d_model=1024, n_layers=24, ffn_dim=5656),
+    }
+
+    n_heads: int = 0
+    """Matrices per layer, each for its share of the projected channels; 0: one matrix, no projections."""
+
+    def __post_init__(self):
+        """Validate every field."""
+        super().__post_init__()
+        require(self.n_heads >= 0, self, "n_heads", "must not be negative")
+        if self.n_heads:
+            self.require_heads(rotated=False)
+        require(self.beyond == "error", self, "beyond", "is no option for a matrix over positions")
+
+
+class TriangularMixing(TokenMixer):
+    """``y[t] = Σ_{s≤t} W[t, s] x[s] + b[t]``, one matrix per head."""
+
+    def __init__(self, config: TriangularConfig):
+        super().__init__()
+        d, n = config.d_model, config.kernel_length
+        self.heads, self.width = max(1, config.n_heads), d
+        self.input = Linear(d, d) if config.n_heads else nn.Identity()
+        self.output = Linear(d, d) if config.n_heads else nn.Identity()
+        self.weight = nn.Parameter(torch.empty(self.heads, n, n))
+        self.bias = nn.Parameter(torch.empty(self.heads, n))
+
+    def forward(self, x: Tensor, cache: Cache, last: bool) -> Tensor:
+        """See :class:`TokenMixer`."""
+        x = self.input(x)
+        if cache.padded:
+            x = x.masked_fill(~cache.valid().flatten()[:, None], 0)
+        seen = cache.append(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        positions = (cache.past + cache.new - 1)[:, None] if last else cache.positions
+        length = seen.shape[2]
+        if cache.fresh and not last:
+            weight, bias = self.weight[None, :, :length, :length].tril(), self.bias[None, :, :length]
+        else:
+            weight, bias = self._rows(positions, length), self.bias[:, positions].transpose(0, 1)
+        mixed = weight.to(seen.dtype) @ seen + bias[..., None].to(seen.dtype)
+        cache.work.append(partial(self._flops, len(seen), positions.shape[1], length))
+        return self.output(mixed.transpose(1, 2).flatten(2).flatten(0, 1))
+
+    def flops(self, length: int) -> int:
+        """See :class:`TokenMixer`."""
+        return self._flops(1, length, length)
+
+    def row_flops(self, rows: int, mixed: int) -> int:
+        """See :class:`TokenMixer`."""
+        projections = ((self.input, rows), (self.output, mixed))
+        return sum(2 * n * m.weight.numel() for m, n in projections if isinstance(m, nn.Linear))
+
+    def initialise(self, init: Init) -> None:
+        """The identity and a little noise, or He's weights of a linear layer."""
+        n = self.weight.shape[1]
+        nn.init.normal_(self.weight, std=(NOISE if init == "identity" else 2**0.5) / n**0.5)
+        nn.init.zeros_(self.bias)
+        if init == "identity":
+            with torch.no_grad():
+                self.weight.add_(torch.eye(n))
+
+    def _rows(self, positions: Tensor, length: int) -> Tensor:
+        """(B, H, T, S) rows of the matrices at positions (B, T), zero behind the diagonal."""
+        behind = torch.arange(length, device=positions.device) > positions[:, None, :, None]
+        return self.weight[:, positions, :length].transpose(0, 1).masked_fill(behind, 0)
+
+    def _flops(self, batch: int, queries: int, keys: int) -> int:
+        """Operations of the product of dense blocks."""
+        return 2 * batch * queries * keys * self.width
+
+
+class TriangularMixer(MixerModel):
+    """Stack of triangular mixings and MLPs."""
+
+    config: TriangularConfig
+    kernels = LanguageModel.kernels
+
+    def make_mixer(self) -> TokenMixer:
+        """See :class:`MixerModel`."""
+        return TriangularMixing(self.config)
