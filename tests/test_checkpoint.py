@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from tiny_models import tiny
+from tiny_models import MIXERS, tiny
 from tiny_runs import Result
 from tmt import checkpoint
 from tmt.checkpoint import checked_device, load_config, load_run, load_weights, save_weights, write_safely
@@ -117,7 +117,7 @@ def test_a_damaged_training_state_is_named(
     assert str(state) in complaint
 
 
-@pytest.mark.parametrize("variant", ["plain", "forget", "transformer"])
+@pytest.mark.parametrize("variant", ["plain", "forget", "transformer", *MIXERS])
 @pytest.mark.parametrize("tied", [True, False])
 def test_weights_come_back_to_the_bit(variant: str, tied: bool, tmp_path: Path):
     model, other = (tiny(variant, tie_embeddings=tied) for _ in range(2))

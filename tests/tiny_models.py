@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from tmt.model import build_model
+from tmt.model import architecture, build_model
 from tmt.model.base import LanguageModel
 from tmt.model.config import TMTConfig
-from tmt.model.toeplitz import ToeplitzConfig
 from tmt.model.transformer import TransformerConfig
 from tmt.tokens import Tokenizer, make_tokenizer
 
@@ -26,14 +25,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+MIXERS = ("toeplitz", "triangular", "hyena")
+
+
 def tiny(variant: str = "plain", vocab_size: int = BYTES.vocab_size, **overrides: Any) -> LanguageModel:
-    """In eval mode; "transformer", "toeplitz", or a TMT of a variant: tokens leave it at every gate."""
+    """In eval mode; another architecture by name, or a TMT of a variant: tokens leave it at every gate."""
     sizes = dict(vocab_size=vocab_size, max_seq_len=64, d_model=16, n_heads=2, n_layers=4, dropout=0.0)
     if variant == "transformer":
         model = build_model("transformer", TransformerConfig(**{**sizes, "ffn_dim": 24, **overrides}))
-    elif variant == "toeplitz":
+    elif variant in MIXERS:
         kernels = dict(kernel_length=48, ffn_dim=24, n_layers=2)
-        model = build_model("toeplitz", ToeplitzConfig(**{**sizes, **kernels, **overrides}))
+        config = architecture(variant).config(**{**sizes, **kernels, **overrides})
+        model = build_model(variant, config)
     else:
         mesh = dict(graph_k=2, local_window=3, routing_dim=8, ffn_stream_dim=12, memory_anchors=3)
         exits = dict(exit_threshold=0.5, entry_layers=1)

@@ -222,6 +222,26 @@ def test_the_running_model_names_its_paths():
     assert build("toeplitz", toeplitz="fft").ops()["toeplitz"] == "fft at 64"
 
 
+def test_every_convolution_takes_the_path_that_was_asked_for():
+    for expanded, n_heads in product([False, True], [0, 2]):
+        mixer = build("toeplitz", expanded=expanded, n_heads=n_heads, toeplitz="fft").blocks[0].mixer
+        assert [convolution.impl for convolution in mixer.convolutions] == ["fft"] * (1 + expanded)
+
+
+def test_a_tied_head_does_not_draw_the_embedding_anew():
+    torch.manual_seed(0)
+    for init, deviation in (("identity", 0.02), ("kaiming", 1.0)):
+        model = ToeplitzMixer(ToeplitzConfig(vocab_size=500, d_model=64, n_layers=1, ffn_dim=8, init=init))
+        assert model.head.weight is model.embedding.weight
+        assert model.embedding.weight.std().item() == pytest.approx(deviation, rel=0.02)
+
+
+def test_dropout_is_off_unless_asked_for_and_then_everywhere():
+    assert ToeplitzConfig().dropout == 0
+    mixer = build("toeplitz", expanded=True, dropout=0.3).blocks[0]
+    assert [m.p for m in mixer.modules() if isinstance(m, nn.Dropout)] == [0.3, 0.3]
+
+
 def test_kernels_are_named_by_layer_and_place():
     model = build("toeplitz", expanded=True, channel_kernel=2)
     assert list(model.kernels()) == ["0.inner", "0.outer", "1.inner", "1.outer"]

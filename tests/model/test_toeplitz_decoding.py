@@ -5,6 +5,7 @@ import torch
 from builders import build, draw_tokens
 
 from tmt.errors import InputError
+from tmt.generate import Sampler, generate_tokens
 from tmt.layers.cache import Cache
 from tmt.layers.toeplitz_convolution import ToeplitzConvolution
 from tmt.layers.toeplitz_kernel import DeltaKernel, ExpSumKernel, Kernel
@@ -132,6 +133,30 @@ def test_the_last_output_of_the_last_block_is_a_dot_product():
             last.logits[:, 0], full.logits[torch.arange(3), lengths - 1], atol=1e-10, rtol=0
         )
         assert last.flops < full.flops - 2 * 80 * model.head.weight.numel()
+
+
+@pytest.mark.parametrize(
+    "overrides", [{}, dict(decode="relaxed"), dict(kernel="expsum"), dict(kernel="softplus", mean=True)]
+)
+def test_greedy_tokens_are_those_of_the_full_pass(overrides: dict):
+    """64 prompts of different lengths, 128 tokens each."""
+    model = build("toeplitz", dtype=torch.float32, **{**LONG, **overrides})
+    prompts = [draw_tokens(1 + row % 9, seed=row).tolist() for row in range(64)]
+    steps = generate_tokens(model, prompts, max_new_tokens=128, sampler=Sampler(temperature=0))
+    for prompt, written in zip(prompts, zip(*steps, strict=True), strict=True):
+        logits = model(torch.tensor([[*prompt, *written]])).logits[0, len(prompt) - 1 : -1]
+        chosen = logits.gather(1, torch.tensor(written)[:, None])[:, 0]
+        torch.testing.assert_close(chosen, logits.amax(1), rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_step_from_a_state_costs_the_same_at_any_context():
+    model, tokens = build("toeplitz", kernel="expsum", **LONG), draw_tokens(1, 250)
+    costs = set()
+    for length in (10, 100, 249):
+        state = model(tokens[:, :length], return_state=True).state
+        costs.add(model(tokens[:, length : length + 1], state).flops)
+    assert len(costs) == 1
 
 
 def convolution(kernel: Kernel, mode: str) -> ToeplitzConvolution:

@@ -6,13 +6,13 @@ import pytest
 from torch import nn
 from torch.optim import AdamW
 
-from tiny_models import VARIANTS, tiny
+from tiny_models import MIXERS, VARIANTS, tiny
 from tmt.config import OptimConfig
 from tmt.training.muon import Muon
 from tmt.training.optimizers import build_optimizers, describe, parameter_groups
 
 VARIED: dict[str, dict[str, Any]] = {
-    **{name: dict(variant=name) for name in (*VARIANTS, "transformer")},
+    **{name: dict(variant=name) for name in (*VARIANTS, "transformer", *MIXERS)},
     "learned exits": dict(variant="plain", exit_objective="learned", target_depth=0.7),
     "untied": dict(variant="plain", tie_embeddings=False),
     "bilinear": dict(variant="plain", edge_similarity="bilinear"),
@@ -24,7 +24,7 @@ VARIED: dict[str, dict[str, Any]] = {
 
 def wide(variant: str, **overrides: Any) -> nn.Module:
     """Wide enough that the blocks have matrices to orthogonalise."""
-    hidden = {} if variant == "transformer" else dict(ffn_stream_dim=16)
+    hidden = {} if variant in ("transformer", *MIXERS) else dict(ffn_stream_dim=16)
     return tiny(variant, d_model=32, **hidden, **overrides)
 
 
@@ -52,9 +52,10 @@ def test_muon_takes_the_matrices_of_the_blocks_and_nothing_else(name: str):
         assert parameter.dim() == 2
         assert min(parameter.shape) >= 16
         assert names[id(parameter)].startswith("blocks.")
+        assert ".kernel." not in names[id(parameter)]
     muon = {names[id(p)] for p in groups["matrices"].parameters}
-    assert any("attention" in name for name in muon)
-    assert any("ffn" in name for name in muon)
+    assert any("ffn" in name or "mlp" in name for name in muon)
+    assert any("attention" in name or "mixer" in name for name in muon)
     assert "embedding.weight" in {names[id(p)] for p in groups["embeddings"].parameters}
 
 

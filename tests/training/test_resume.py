@@ -21,10 +21,10 @@ from tmt.training.state import load_state
 
 pytest_plugins = ["command_line"]
 
-ARCHITECTURES = ["tmt", "transformer"]
+ARCHITECTURES = ["tmt", "transformer", "toeplitz"]
 STEPS = 24
 EXACT = [f"--steps={STEPS}", "--accumulate=2", "--set=model.dropout=0.1", "--set=train.log_every=1"]
-EXITS = {"tmt": ["--set=model.target_depth=0.7"], "transformer": []}
+EXITS = {"tmt": ["--set=model.target_depth=0.7"], "transformer": [], "toeplitz": []}
 TIMES = {"elapsed", "tokens_per_second"}
 
 

@@ -27,7 +27,7 @@ class ImplicitKernel(Kernel):
         super().__init__(channels, 1, length)
         self.output = nn.Linear(WIDTH, channels)
         first, second = nn.Linear(1 + 2 * FEATURES, WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.network = nn.Sequential(first, Sine(), second, Sine(), self.output)
+        self.network = nn.Sequential(first, Sine(), second, Sine())
         self.skip = nn.Parameter(torch.empty(channels))
         rates = torch.linspace(1 / self.SLOWEST, 1 / self.FASTEST, channels) * -math.log(self.TARGET)
         self.register_buffer("rates", rates, persistent=False)
@@ -38,12 +38,12 @@ class ImplicitKernel(Kernel):
         angles = 2 * math.pi * time * torch.arange(1, FEATURES + 1, device=time.device)
         features = torch.cat([time, angles.sin(), angles.cos()], 1).to(self.skip.dtype)
         with torch.autocast(time.device.type, enabled=False):
-            taps = self.network(features) * torch.exp(-self.rates * time).to(self.skip.dtype)
+            taps = self.output(self.network(features)) * torch.exp(-self.rates * time).to(self.skip.dtype)
         return torch.cat([taps[:1] + self.skip, taps[1:]]).T[:, None]
 
     def initialise(self, init: Init) -> None:
         """Wide inputs, so that the kernel has detail; the output near 0 and the free tap 1."""
-        for layer in self.network:
+        for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 bound = math.sqrt(6 / layer.in_features)
                 nn.init.uniform_(layer.weight, -bound, bound)

@@ -26,7 +26,7 @@ class Group:
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[Group]:
     """Every trained parameter in exactly one group: matrices of blocks, embeddings, and the small ones.
 
-    Kernels over positions are among the small ones, whatever their size: no decay pulls on them.
+    What makes a kernel over positions is among the small ones, whatever its size: no decay pulls on it.
     """
     groups = [
         Group("matrices", config.optimizer, config.lr, config.weight_decay, []),
@@ -34,7 +34,8 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[Group]:
         Group("gains, biases, gates, kernels", "adamw", config.adamw_lr, 0.0, []),
     ]
     for name, parameter in model.named_parameters():
-        if parameter.dim() != 2 or min(parameter.shape) < SMALLEST_MATRIX:
+        small = parameter.dim() != 2 or min(parameter.shape) < SMALLEST_MATRIX
+        if small or ".kernel." in name:
             groups[2].parameters.append(parameter)
         elif name.startswith("blocks."):
             groups[0].parameters.append(parameter)
