@@ -6,7 +6,7 @@ RUN := runs/nano
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.[ch]')
 
-.PHONY: install train test sanitize lint types check clean
+.PHONY: install train test learn sanitize lint types check clean
 
 install: $(VENV)/.dev
 
@@ -26,6 +26,10 @@ train: $(VENV)/.core
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
+
+# Trains until something is learnt, for minutes.
+learn: $(VENV)/.dev
+	$(BIN)/python -m pytest -m learning -n 0
 
 # The C kernels under the address and undefined-behaviour sanitizers.
 sanitize: $(VENV)/.dev

@@ -13,10 +13,12 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 
 from tmt import __version__
 from tmt.commands.bench import BenchOptions, bench
+from tmt.commands.convert import ConvertOptions, convert
 from tmt.commands.data import DataOptions, data
 from tmt.commands.evaluate import EvaluateOptions, evaluate
 from tmt.commands.generate import GenerateOptions, generate
 from tmt.commands.inspect import InspectOptions, inspect
+from tmt.commands.tasks import TasksOptions, tasks
 from tmt.commands.tokenizer import TokenizerOptions, tokenizer
 from tmt.commands.train import train
 from tmt.commands.train_options import TrainOptions
@@ -28,9 +30,11 @@ COMMANDS: dict[str, tuple[type, Callable[..., None]]] = {
     "eval": (EvaluateOptions, evaluate),
     "generate": (GenerateOptions, generate),
     "inspect": (InspectOptions, inspect),
+    "convert": (ConvertOptions, convert),
     "data": (DataOptions, data),
     "tokenizer": (TokenizerOptions, tokenizer),
     "bench": (BenchOptions, bench),
+    "tasks": (TasksOptions, tasks),
 }
 
 

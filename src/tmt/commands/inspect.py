@@ -1,7 +1,8 @@
-"""`tmt inspect`: what a model does with a text, token by token."""
+"""`tmt inspect`: what a model does with a text, token by token, or what it is made of."""
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tmt.checkpoint import load_run
+from tmt.commands.inspect_operator import inspect_operator
+from tmt.errors import InputError
 from tmt.evaluate import inspect_text
 
 Record = dict[str, Any]
@@ -30,13 +33,23 @@ class InspectOptions:
     """cpu, cuda, …; auto: an accelerator where there is one."""
     ops: bool = False
     """Show instead which implementation each operation takes on this machine; needs no text."""
+    operator: bool = False
+    """Show instead what operators the Toeplitz kernels are: index, condition, singular values; needs no
+    text."""
+    plot: Path | None = None
+    """SVG or PNG file for the symbols of those kernels."""
     json: bool = False
-    """JSON lines instead of tables: first the model, then each token."""
+    """JSON lines instead of tables: first the model, then each token; or each kernel."""
 
 
 def inspect(options: InspectOptions) -> None:
     """Run the command."""
+    if options.plot is not None and not options.operator:
+        raise InputError("--plot draws Toeplitz kernels; give --operator with it")
     run = load_run(options.run, options.device)
+    if options.operator:
+        inspect_operator(run, options.json, options.plot)
+        return
     if options.ops:
         _show_ops(run.model.ops(), options.json)
         return

@@ -184,7 +184,7 @@ class LanguageModel(nn.Module, ABC):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.head.weight, std=0.02)
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=self.config.embedding_std)
         for module in self.modules():
             if isinstance(module, ForgetGate):
                 module.initialise()

@@ -30,10 +30,13 @@ class ModelConfig:
     """Epsilon of every norm."""
     tie_embeddings: bool = True
     """One matrix for input embedding and output head."""
+    embedding_std: float = 0.02
+    """Standard deviation of the embeddings at the start; 0.2 lets small attention models find lookups."""
 
     def __post_init__(self):
         """Validate every field."""
         require_positive(self, "vocab_size", "max_seq_len", "d_model", "n_layers", "layer_norm_eps")
+        require_positive(self, "embedding_std")
         require(0 <= self.dropout < 1, self, "dropout", "must be in [0, 1)")
         for field, kind in get_type_hints(type(self)).items():
             if get_origin(kind) is Literal:

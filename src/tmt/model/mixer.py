@@ -40,7 +40,7 @@ class MixerConfig(ModelConfig):
     final_norm: bool = True
     """Normalise before the head."""
     init: Init = "identity"
-    """Weights at the start: small, mixing near the identity; or He's, as the published code has it."""
+    """Weights at the start: small, mixing near the identity; or He's with unit embeddings, as published."""
     dropout: float = 0.0
     """Dropout on embeddings and inside the MLP while training."""
 
@@ -168,7 +168,7 @@ class MixerModel(LanguageModel):
                 nn.init.normal_(module.weight, std=std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(self.embedding.weight, std=1.0 if kaiming else 0.02)
+        nn.init.normal_(self.embedding.weight, std=1.0 if kaiming else self.config.embedding_std)
         for block in self.blocks:
             block.mixer.initialise(self.config.init)
 

@@ -1,0 +1,143 @@
+"""`tmt convert`: a run whose model decodes from a small state, and what the conversion costs."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from tmt.checkpoint import Run, load_run, save_weights
+from tmt.commands.report import tell
+from tmt.convert import Comparison, KernelFit, compare, require_fit, to_state
+from tmt.errors import InputError
+from tmt.model.base import LanguageModel
+from tmt.text import open_corpus
+from tmt.tokens import prepare
+
+KL_WORTH_A_WARNING = 0.01
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Turn the kernels of a Toeplitz run into small states: constant cost and memory per decoded token."""
+
+    run: str
+    """Run folder."""
+    to: Literal["state"] = "state"
+    """What to convert to."""
+    rank: str = "16"
+    """Damped oscillations per kernel; several with commas between only report."""
+    head: int = 4
+    """First taps of every kernel that are kept as they are."""
+    out: Path | None = None
+    """Run folder to write; without it the conversion is only measured."""
+    tolerance: float = 0.05
+    """Largest error of a kernel, as a share of its 1-norm, that is written."""
+    tokens: int = 16384
+    """Tokens of the validation split on which both models are compared."""
+    json: bool = False
+    """JSON lines instead of tables, one a rank."""
+
+
+def convert(options: ConvertOptions) -> None:
+    """Run the command."""
+    ranks = _ranks(options.rank)
+    if options.out is not None and len(ranks) > 1:
+        raise InputError(f"--out takes one rank, not {options.rank}; leave it out to compare ranks")
+    if options.out is not None and (options.out / "config.yaml").exists():
+        raise InputError(f"{options.out} holds a run already; name another folder with --out")
+    run = load_run(options.run)
+    tokens = _validation_tokens(run, options.tokens)
+    records = []
+    for rank in ranks:
+        model, fits = to_state(run.model, rank, options.head)
+        comparison = compare(run.model, model, tokens, run.config.train.seq_len)
+        if options.out is not None:
+            _require_fit(run, fits, rank, comparison, options)
+        records.append((rank, fits, comparison))
+        if options.json:
+            print(json.dumps(_record(rank, options.head, fits, comparison)), flush=True)
+        if options.out is not None:
+            _save(run, model, options.out)
+    if not options.json:
+        _show(records)
+    rank, _, comparison = records[-1]
+    if comparison.kl > KL_WORTH_A_WARNING:
+        tell(f"warning: at rank {rank} predictions move by {comparison.kl:.3g} nats (KL) a token")
+    if options.out is not None:
+        tell(f"run folder: {options.out}")
+
+
+def _require_fit(
+    run: Run, fits: list[KernelFit], rank: int, comparison: Comparison, options: ConvertOptions
+) -> None:
+    try:
+        require_fit(run.model, fits, rank, options.head, options.tolerance)
+    except InputError as error:
+        raise InputError(
+            f"{error}; predictions move by {comparison.kl:.2g} nats (KL) a token: a larger "
+            "--tolerance accepts that"
+        ) from error
+
+
+def _ranks(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise InputError(f"rank={text!r} is not a whole number, or several with commas between")
+    return [int(part) for part in parts]
+
+
+def _validation_tokens(run: Run, count: int) -> torch.Tensor:
+    data = run.config.data
+    corpus = open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
+    stream = prepare(corpus, run.tokenizer).valid
+    return torch.from_numpy(stream[: max(count, run.config.train.seq_len) + 1])
+
+
+def _save(run: Run, model: LanguageModel, folder: Path) -> None:
+    """The run folder of the converted model; it names the run that it came from."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        run.tokenizer.save(folder)
+        replace(run.config, model=model.config, init_from=str(run.folder)).save(folder)
+    except OSError as error:
+        raise InputError(f"cannot write the run folder {folder}: {error.strerror}") from error
+    save_weights(model, folder)
+
+
+def _record(rank: int, head: int, fits: list[KernelFit], comparison: Comparison) -> dict[str, Any]:
+    kernels = [asdict(fit) for fit in fits]
+    return {"rank": rank, "free_taps": head, **asdict(comparison), "kernels": kernels}
+
+
+def _show(records: list[tuple[int, list[KernelFit], Comparison]]) -> None:
+    console = Console()
+    if len(records) == 1:
+        console.print(_kernel_table(records[0][1]))
+    table = Table("rank", "worst error", "mean error", "KL (nats)", "same choice", "nats before", "after")
+    for rank, fits, comparison in records:
+        errors = [fit.relative_l1 for fit in fits]
+        table.add_row(
+            str(rank),
+            f"{max(errors):.2e}",
+            f"{sum(errors) / len(errors):.2e}",
+            f"{comparison.kl:.2e}",
+            f"{comparison.agreement:.1%}",
+            f"{comparison.nats_first:.4f}",
+            f"{comparison.nats_second:.4f}",
+        )
+    console.print(table)
+
+
+def _kernel_table(fits: list[KernelFit]) -> Table:
+    table = Table(
+        "kernel", "head", "shift", "relative error", "no less than", "gain of error", "output moves by"
+    )
+    for fit in fits:
+        bound = "–" if fit.output_bound is None else f"≤ {fit.output_bound:.2e}"
+        numbers = (f"{x:.2e}" for x in (fit.relative_l1, fit.lower_bound, fit.gain_error))
+        table.add_row(fit.kernel, str(fit.head), str(fit.shift), *numbers, bound)
+    return table
