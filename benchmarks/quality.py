@@ -42,6 +42,18 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "tmt, 6 layers": ("tmt", [*NO_EXITS, "model.n_layers=6"]),
     "transformer, 3 layers": ("transformer", ["model.n_layers=3"]),
     "transformer, 6 layers": ("transformer", ["model.n_layers=6"]),
+    "toeplitz": ("toeplitz", []),
+    "toeplitz, no heads": ("toeplitz", ["model.n_heads=0"]),
+    "toeplitz, 16 heads": ("toeplitz", ["model.n_heads=16"]),
+    "toeplitz, 192 heads": ("toeplitz", ["model.n_heads=192"]),
+    "toeplitz, expanded": ("toeplitz", ["model.expanded=true"]),
+    "toeplitz, decay": ("toeplitz", ["model.kernel=decay"]),
+    "toeplitz, expsum": ("toeplitz", ["model.kernel=expsum"]),
+    "toeplitz, weighted mean": ("toeplitz", ["model.kernel=softplus", "model.mean=true"]),
+    "toeplitz, frozen": ("toeplitz", ["model.kernel=ones"]),
+    "toeplitz, published start": ("toeplitz", ["model.kernel=raw", "model.init=kaiming"]),
+    "triangular": ("triangular", []),
+    "hyena": ("hyena", []),
 }
 
 

@@ -28,6 +28,8 @@ SHORTER = {
     "eval": ["--limit=600"],
     "generate": ["--max-new-tokens=8"],
     "data": ["--max-bytes=300000"],
+    "convert": ["--tokens=300"],
+    "tasks": ["--steps=2"],
     "bench": ["--seconds=0.1", "--lengths=32", "--batch-size=1"],
 }
 

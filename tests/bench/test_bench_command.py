@@ -25,8 +25,13 @@ SMALL = {
     "train": ["--lengths=16", "--batch-size=2", "--dtypes=fp32"],
     "prefill": ["--lengths=16", "--batch-size=2", "--preset=nano"],
     "decode": ["--lengths=16", "--preset=nano"],
+    "toeplitz": ["--lengths=16"],
 }
-DIRECTIONS = {"ops": {"forward", "forward_backward"}, "prefill": {"forward"}}
+DIRECTIONS = {
+    "ops": {"forward", "forward_backward"},
+    "prefill": {"forward"},
+    "toeplitz": {"forward", "decode"},
+}
 
 
 @pytest.fixture(autouse=True)

@@ -7,17 +7,18 @@ found equal to its reference on this machine.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tmt.bench import decode, prefill, train
+from tmt.bench import decode, prefill, toeplitz_routes, train
 from tmt.bench.causal import CAUSAL
 from tmt.bench.cross_entropy import CROSS_ENTROPY
 from tmt.bench.measure import Row, measure
 from tmt.bench.mesh import MESH
 from tmt.bench.op import Op
 from tmt.bench.series import DTYPES, Precision, Series, Settings
+from tmt.bench.toeplitz import TOEPLITZ, TOEPLITZ_FFT
 
 __all__ = ["DTYPES", "OPS", "TABLES", "Row", "Settings", "Table", "run"]
 
-OPS: tuple[Op, ...] = (MESH, CAUSAL, CROSS_ENTROPY)
+OPS: tuple[Op, ...] = (MESH, CAUSAL, CROSS_ENTROPY, TOEPLITZ, TOEPLITZ_FFT)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ TABLES: dict[str, Table] = {
     "train": Table(train.series, lengths=(256,), dtypes=("bf16",), batch=8, preset="nano"),
     "prefill": Table(prefill.series, lengths=(4096,), dtypes=("fp32",), preset="base"),
     "decode": Table(decode.series, lengths=(8192,), dtypes=("fp32",), preset="medium"),
+    "toeplitz": Table(toeplitz_routes.series, lengths=(256, 1024), dtypes=("fp32",), preset="nano"),
 }
 
 

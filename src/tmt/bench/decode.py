@@ -11,6 +11,7 @@ from tmt.bench.parity import DECODING_TOLERANCE, require_parity
 from tmt.bench.series import Pair, Precision, Series, Settings
 from tmt.bench.timing import MOST
 from tmt.layers.cache import State
+from tmt.layers.toeplitz_convolution import ToeplitzConvolution
 from tmt.model.base import LanguageModel
 
 CHUNK = 1024
@@ -28,11 +29,11 @@ def series(settings: Settings) -> Iterator[Series]:
         for dtype in settings.dtypes:
             yield Series(
                 name=match.arch,
-                impl=match.impl(dtype, settings.device),
+                impl=_remembering(ours) or match.impl(dtype, settings.device),
                 peer=match.peer,
                 direction="decode",
                 dtype=dtype,
-                at=partial(_pair, ours, peer, dtype, settings),
+                at=partial(step_pair, (ours, peer), dtype, settings),
                 check=partial(check_decoding, match.arch, ours),
             )
 
@@ -61,15 +62,21 @@ def check_decoding(name: str, model: LanguageModel) -> None:
     require_parity(f"{name} (cached)", {"logits": cached}, {"logits": whole}, DECODING_TOLERANCE)
 
 
-def _pair(
-    ours: LanguageModel, peer: LanguageModel, dtype: Precision, settings: Settings, length: int
+def step_pair(
+    models: tuple[LanguageModel, LanguageModel], dtype: Precision, settings: Settings, length: int
 ) -> Pair:
     """One more token a call; the first one beyond the context may enlarge the buffers, and is not timed."""
     calls = []
-    for model in (ours, peer):
+    for model in models:
         decoder = Decoder(model)
         tokens = draw_tokens(model, settings.batch, length + 1)
         for chunk in tokens[:, :-1].split(CHUNK, 1):
             inference(partial(decoder.read, chunk), dtype, settings.device)()
         calls.append(inference(partial(decoder.read, tokens[:, -1:]), dtype, settings.device))
     return Pair(*calls, tokens=settings.batch, facts={"preset": settings.preset})
+
+
+def _remembering(model: LanguageModel) -> str | None:
+    """What its convolutions remember between steps, where it has any."""
+    convolutions = (module for module in model.modules() if isinstance(module, ToeplitzConvolution))
+    return next((convolution.decode for convolution in convolutions), None)

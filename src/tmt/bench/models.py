@@ -63,7 +63,7 @@ def has_exits(arch: str) -> bool:
 def build(
     arch: str, settings: Settings, room: int = 0, depth: float | None = None, **overrides: Any
 ) -> LanguageModel:
-    """A model in eval mode that takes the longest sequence and `room` more tokens; overrides of its preset."""
+    """A preset with overrides in eval mode that takes the longest sequence and `room` more tokens."""
     torch.manual_seed(SEED)
     config = _config(BASELINE if arch == llama.NAME else arch, settings.preset, depth, overrides)
     config = config.for_length(max(settings.lengths) + room)

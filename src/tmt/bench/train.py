@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, cast
@@ -41,9 +42,13 @@ def series(settings: Settings) -> Iterator[Series]:
 def _pair(
     arch: str, peer: str, depth: float | None, dtype: Precision, settings: Settings, length: int
 ) -> Pair:
-    """Against a foreign model both are trained by AdamW alone: Muon knows our parameters by name."""
+    """Against a foreign model both are trained by AdamW alone: Muon knows our parameters by name.
+
+    The models are made for this length, which some have parameters for.
+    """
     optimizer = "adamw" if peer == llama.NAME else "muon"
-    models = (build(arch, settings, depth=depth), build(peer, settings))
+    sizes = replace(settings, lengths=(length,))
+    models = (build(arch, sizes, depth=depth), build(peer, sizes))
     calls = (trainer(model, optimizer, dtype, settings, length).take_step for model in models)
     facts = {"preset": settings.preset, "optimizer": optimizer}
     return Pair(*calls, tokens=settings.batch * length, facts=facts)

@@ -26,15 +26,15 @@ class BenchOptions:
     """Time ours against its peers in turns: medians, spread, growth with length, peak memory."""
 
     table: str
-    """What to time: ops, train, prefill or decode."""
+    """What to time: ops, train, prefill, decode, or toeplitz: ways to run one Toeplitz mixer."""
     arch: str | None = None
     """Only this architecture, in the tables of models; default: all."""
     preset: str | None = None
-    """Size of the models: nano, small, medium, base or large; default: nano to train, base to prefill,
-    medium to decode."""
+    """Size of the models: nano, small, medium, base or large; default: base to prefill, medium to
+    decode, else nano."""
     lengths: str | None = None
     """Tokens per sequence, or of context before a decoding step: numbers with commas between; default:
-    1024,4096,16384 for ops, 256 to train, 4096 to prefill, 8192 to decode."""
+    1024,4096,16384 for ops, 256 to train, 4096 to prefill, 8192 to decode, 256,1024 for toeplitz."""
     batch_size: int | None = None
     """Sequences per call; default: 8 to train, else 1."""
     dtypes: str | None = None

@@ -53,7 +53,39 @@ class ToeplitzConvolution(nn.Module):
         self.by_position, self.width = bias == "position", width
 
     def forward(self, x: Tensor, cache: Cache, last: bool = False) -> Tensor:
-        """(B, T, H, D) to (B, T, H, D), or to (B, 1, H, D) for each row's last valid token if `last`."""
+        """(B, T, H, D) to (B, T, H, D), or to (B, 1, H, D) for each row's last valid token if `last`.
+
+        Autocast has no effect; what is added up is added up in float32 at least, but for remembered inputs
+        in half precision, which keep it.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return self._mixed(x, cache, last)
+
+    def taps(self, length: int) -> Tensor:
+        """The first `length` taps (H, K, ≤ length)."""
+        return self.kernel(length if self.endless else min(length, self.kernel.length))
+
+    def flops(self, length: int) -> int:
+        """Operations for one whole sequence of `length` tokens."""
+        heads, shifts, _ = self.kernel.shape
+        return toeplitz_flops(1, length, heads, shifts, self.width, self._impl(length))
+
+    def ops(self) -> dict[str, str]:
+        """The paths taken for sequences of the trained length, and between calls."""
+        length = self.kernel.length
+        return {"toeplitz": f"{self._impl(length)} at {length}", "decoding": self.decode}
+
+    def initialise(self, init: Init) -> None:
+        """Draw the kernel; the bias is zero."""
+        self.kernel.initialise(init)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def _impl(self, length: int) -> str:
+        taps = self.taps(length)
+        return self.impl or toeplitz_impl(taps.new_empty(1, length, taps.shape[0], self.width), taps)
+
+    def _mixed(self, x: Tensor, cache: Cache, last: bool) -> Tensor:
         if cache.padded:
             x = x.masked_fill(~cache.valid()[..., None, None], 0)
         filter = Filter(self.taps, None if self.endless else self.kernel.length, self.impl)
@@ -70,23 +102,6 @@ class ToeplitzConvolution(nn.Module):
         elif cache.fresh:
             positions = positions[:1]
         return self._finished(y, positions).to(x.dtype)
-
-    def taps(self, length: int) -> Tensor:
-        """The first `length` taps (H, K, ≤ length)."""
-        return self.kernel(length if self.endless else min(length, self.kernel.length))
-
-    def flops(self, length: int) -> int:
-        """Operations for one whole sequence of `length` tokens."""
-        heads, shifts, _ = self.kernel.shape
-        x = next(self.kernel.parameters(), torch.empty(0)).new_empty(1, length, heads, self.width)
-        impl = self.impl or toeplitz_impl(x, self.taps(length))
-        return toeplitz_flops(1, length, heads, shifts, self.width, impl)
-
-    def initialise(self, init: Init) -> None:
-        """Draw the kernel; the bias is zero."""
-        self.kernel.initialise(init)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
 
     def _finished(self, y: Tensor, positions: Tensor) -> Tensor:
         """Divide, and add the bias, at `positions` (B or 1, T)."""

@@ -1,7 +1,7 @@
 """Causal Toeplitz products of inputs that arrive in pieces, by remembering the inputs: O(d t) a token."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -36,6 +36,13 @@ class Filter:
         seen = torch.cat([past.to(x.dtype), x], 1)
         return self._product(seen, self.taps(seen.shape[1]), cache)[:, past.shape[1] :]
 
+    def remembered(self, cache: Cache) -> "Filter":
+        """The same with its taps made once, by the first call; a kernel without end is made when needed."""
+        if self.span is None:
+            return self
+        taps = cache.remembered(lambda: self.taps(self.span or 0)[None])[0]
+        return replace(self, taps=lambda length: taps[..., :length])
+
     def _product(self, x: Tensor, kernel: Tensor, cache: Cache) -> Tensor:
         impl = self.impl or toeplitz_impl(x, kernel)
         batch, length, heads, width = x.shape
@@ -45,11 +52,12 @@ class Filter:
 
 def direct(x: Tensor, filter: Filter, cache: Cache, last: bool) -> Tensor:
     """Outputs (B, T, H, D) for inputs x (B, T, H, D), zero at padding; (B, 1, H, D) if `last` can be used."""
-    if cache.fresh:
-        if cache.keep:
-            Ring(x, cache, filter.span).write(x)
+    if cache.fresh and not cache.keep:
         return filter.whole(x, cache, last)
-    ring = Ring(x, cache, filter.span)
+    ring, filter = Ring(x, cache, filter.span), filter.remembered(cache)
+    if cache.fresh:
+        ring.write(x)
+        return filter.whole(x, cache, last)
     if x.shape[1] > 1:
         output = filter.after(ring.past(), x, cache)
         ring.write(x)
@@ -73,5 +81,4 @@ def newest_output(inputs: Tensor, kernel: Tensor, lags: Tensor, cache: Cache) ->
     weights = kernel[..., lags.clamp(0, last)].permute(2, 0, 1, 3) * heard[:, None, None]
     (batch, heads, length, width), shifts = inputs.shape, kernel.shape[1]
     cache.work.append(lambda: 2 * batch * heads * shifts * length * width)
-    with torch.autocast(inputs.device.type, enabled=False):
-        return channel_sum(weights.to(inputs.dtype) @ inputs)[:, None]
+    return channel_sum(weights.to(inputs.dtype) @ inputs)[:, None]

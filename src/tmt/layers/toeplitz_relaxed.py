@@ -35,7 +35,7 @@ class _Relaxed:
 
     def __init__(self, x: Tensor, filter: Filter, cache: Cache):
         batch, _, heads, width = x.shape
-        self._filter, self._cache = filter, cache
+        self._filter, self._cache = filter.remembered(cache), cache
         self._ring = Ring(x, cache, filter.span)
         self._outputs, self._put_outputs = cache.carried(
             at_least_float32(x).new_zeros(batch, heads, 0, width)

@@ -4,6 +4,8 @@ A kernel of s free taps and r damped oscillations (:class:`tmt.layers.toeplitz_k
 recurrence ``q_j ← λ_j q_j + x[t−s]``, ``y = Σ_{k<s} w[k] x[t−k] + Re Σ_j c_j q_j`` (Massaroli et al., 2023).
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -35,17 +37,13 @@ class _State:
         modes = at_least_float32(x).new_zeros(batch, heads, shifts, width, rank, 2)
         modes, self._put_modes = cache.carried(modes)
         self._modes = torch.view_as_complex(modes)
+        one = torch.ones((), device=x.device)
+        mode = cache.remembered(lambda: torch.view_as_real(kernel.powers(one))[None])
+        self._mode = torch.view_as_complex(mode)[:, :, :, None]
 
     def read(self, x: Tensor) -> Tensor:
         """Outputs for x (B, T, H, D)."""
-        if x.shape[1] == 1:
-            output = self._step(x)
-        else:
-            chunks, start = [], 0
-            for chunk in x.split(CHUNK, 1):
-                chunks.append(self._read_chunk(chunk, (self._cache.new - start).clamp(0, chunk.shape[1])))
-                start += chunk.shape[1]
-            output = torch.cat(chunks, 1)
+        output = self._step(x) if x.shape[1] == 1 else self._read_chunks(x)
         self._put_tail(self._tail)
         self._put_modes(torch.view_as_real(self._modes))
         return output.to(x.dtype)
@@ -54,35 +52,50 @@ class _State:
         seen = torch.cat([self._tail.to(x.dtype), x], 1)
         self._tail = seen[:, 1:]
         seen = at_least_float32(seen)
-        mode = self._kernel.powers(torch.ones((), device=x.device))[:, :, None]
-        self._modes = self._modes * mode + seen[:, 0, :, None, :, None]
+        self._modes = self._modes * self._mode + seen[:, 0, :, None, :, None]
         recent = self._kernel.head.flip(2).to(seen.dtype) @ seen[:, 1:].transpose(1, 2)
-        far = _real_products(self._modes, self._kernel.coefficients()[..., None])
-        self._cache.work.append(lambda: 12 * self._modes.numel() + 2 * recent.numel() * seen.shape[1])
-        return channel_sum(recent + far[..., 0])[:, None]
+        far = (self._modes * self._kernel.coefficients()[:, :, None]).sum(-1).real
+        work = 12 * self._modes.numel() + 2 * recent.numel() * seen.shape[1]
+        self._cache.work.append(lambda: work)
+        return channel_sum(recent + far)[:, None]
 
-    def _read_chunk(self, x: Tensor, count: Tensor) -> Tensor:
-        """Outputs for T tokens, of which the first `count` (B,) are valid."""
+    def _read_chunks(self, x: Tensor) -> Tensor:
+        most = min(CHUNK, x.shape[1])
+        powers = self._kernel.powers(torch.arange(most + 1, device=x.device))
+        taps = self._filter.taps(self._tail.shape[1] + most)
+        self._filter = replace(self._filter, taps=lambda length: taps[..., :length])
+        outputs, start = [], 0
+        for chunk in x.split(CHUNK, 1):
+            count = (self._cache.new - start).clamp(0, chunk.shape[1])
+            outputs.append(self._read_chunk(chunk, count, powers))
+            start += chunk.shape[1]
+        return torch.cat(outputs, 1)
+
+    def _read_chunk(self, x: Tensor, count: Tensor, powers: Tensor) -> Tensor:
+        """Outputs for T tokens, of which the first `count` (B,) are valid; powers (H, K, r, > T) of λ."""
         length, head = x.shape[1], self._tail.shape[1]
         output = at_least_float32(self._filter.after(self._tail, x, self._cache))
-        steps = torch.arange(length, device=x.device)
-        fading = self._kernel.coefficients()[..., None] * self._kernel.powers(steps + 1)
+        fading = self._kernel.coefficients()[..., None] * powers[..., 1 : length + 1]
         output = output + channel_sum(_real_products(self._modes, fading).permute(0, 4, 1, 2, 3))
         seen = torch.cat([self._tail.to(x.dtype), x], 1)
-        self._modes = self._advanced(at_least_float32(seen[:, :length]), count)
+        self._modes = self._advanced(at_least_float32(seen[:, :length]), count, powers)
         rows = torch.arange(len(x), device=x.device)[:, None]
         self._tail = seen[rows, count[:, None] + torch.arange(head, device=x.device)]
         work = 8 * self._modes.numel() * length
         self._cache.work.append(lambda: work)
         return output
 
-    def _advanced(self, delayed: Tensor, count: Tensor) -> Tensor:
+    def _advanced(self, delayed: Tensor, count: Tensor, powers: Tensor) -> Tensor:
         """The modes after the first `count` (B,) of the inputs (B, T, H, D), which are s tokens old."""
-        left = count[:, None] - 1 - torch.arange(delayed.shape[1], device=count.device)
-        fading = self._kernel.powers(left.clamp(min=0)) * (left >= 0)
+        length = delayed.shape[1]
+        if bool((count == length).all()):
+            fading = powers[..., :length].flip(3)[:, :, :, None]
+        else:
+            left = count[:, None] - 1 - torch.arange(length, device=count.device)
+            fading = powers[..., left.clamp(min=0)] * (left >= 0)
         weights = torch.view_as_real(fading.permute(3, 0, 1, 4, 2)).flatten(-2)
         added = delayed.permute(0, 2, 3, 1)[:, :, None] @ weights
-        kept = self._kernel.powers(count).permute(3, 0, 1, 2)[:, :, :, None]
+        kept = powers[..., count].permute(3, 0, 1, 2)[:, :, :, None]
         return self._modes * kept + torch.view_as_complex(added.unflatten(-1, (-1, 2)))
 
 

@@ -133,7 +133,8 @@ class LanguageModel(nn.Module, ABC):
                 states = states[rows + cache.new - 1]
             output.logits = self.head(self.norm(states)).unflatten(0, (len(tokens), -1))
         output.work += cache.work
-        output.work.append(lambda: 2 * len(states) * self.head.weight.numel())
+        scored = len(states)
+        output.work.append(lambda: 2 * scored * self.head.weight.numel())
         if left:
             for name in ("logits", "nll", "depth"):
                 grid = getattr(output, name)

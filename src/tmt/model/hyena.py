@@ -87,6 +87,10 @@ class HyenaMixing(TokenMixer):
         """See :class:`TokenMixer`."""
         return {"": self.convolution.taps(self.convolution.kernel.length)}
 
+    def ops(self) -> dict[str, str]:
+        """See :class:`TokenMixer`."""
+        return self.convolution.ops()
+
 
 class Hyena(MixerModel):
     """Stack of gated long convolutions and MLPs."""

@@ -94,6 +94,10 @@ class TokenMixer(nn.Module):
         """Toeplitz kernels (H, K, n) by name; empty without any."""
         return {}
 
+    def ops(self) -> dict[str, str]:
+        """See :meth:`LanguageModel.ops`."""
+        return {}
+
 
 class MixerBlock(nn.Module):
     """Pre-norm MLP and pre-norm token mixing, each added to its input."""
@@ -149,6 +153,10 @@ class MixerModel(LanguageModel):
         """See :class:`LanguageModel`."""
         blocks = (block.row_flops(length, length) + block.mixer.flops(length) for block in self.blocks)
         return sum(blocks) + 2 * length * self.head.weight.numel()
+
+    def ops(self) -> dict[str, str]:
+        """See :class:`LanguageModel`."""
+        return {**super().ops(), **self.blocks[0].mixer.ops()}
 
     def kernels(self) -> dict[str, Tensor]:
         """See :class:`LanguageModel`."""

@@ -22,7 +22,6 @@ from tmt.layers.toeplitz_kernel import (
 )
 from tmt.model.checks import require
 from tmt.model.mixer import MixerConfig, MixerModel, TokenMixer
-from tmt.ops.toeplitz import toeplitz_impl
 
 _COMMON = dict(vocab_size=50257, max_seq_len=8192)
 
@@ -150,6 +149,10 @@ class ToeplitzMixing(TokenMixer):
         found = zip(names, self.convolutions, strict=True)
         return {name: convolution.taps(convolution.kernel.length) for name, convolution in found}
 
+    def ops(self) -> dict[str, str]:
+        """See :class:`TokenMixer`."""
+        return self.convolutions[0].ops()
+
 
 class ToeplitzMixer(MixerModel):
     """Toeplitz MLP Mixer."""
@@ -159,19 +162,6 @@ class ToeplitzMixer(MixerModel):
     def make_mixer(self) -> TokenMixer:
         """See :class:`MixerModel`."""
         return ToeplitzMixing(self.config)
-
-    def ops(self) -> dict[str, str]:
-        """See :class:`LanguageModel`."""
-        config = self.config
-        heads = max(1, config.n_heads)
-        x = self.head.weight.new_empty(1, config.kernel_length, heads, config.d_model // heads)
-        kernel = x.new_empty(heads, config.channel_kernel, config.kernel_length)
-        chosen = toeplitz_impl(x, kernel) if config.toeplitz == "auto" else config.toeplitz
-        return {
-            **super().ops(),
-            "toeplitz": f"{chosen} at {config.kernel_length}",
-            "decoding": config.decoding,
-        }
 
 
 def _convolution(config: ToeplitzConfig, heads: int, bias: Bias) -> ToeplitzConvolution:
