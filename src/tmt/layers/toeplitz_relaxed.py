@@ -1,10 +1,10 @@
 """Causal Toeplitz products token by token at O(d log² n) a token on average, exactly: relaxed convolution.
 
-Outputs to come are kept half made. Whenever the tokens read since the last restart are a multiple of U = 2^j
-(and not of 2U), what the last U of them add to the next U outputs is added to these in one product
-(:mod:`tmt.ops.toeplitz.online`): every pair of an input and a later output is met exactly once. A call with
-many tokens, or the end of the room for outputs, restarts with one long product and room for as many outputs
-as inputs are known.
+Outputs to come are kept half made. Whenever the tokens read since the last restart are a multiple of
+U = 2^j ≥ 32 (and not of 2U), what the last U of them add to the next U outputs is added to these in one
+product (:mod:`tmt.ops.toeplitz.online`); what is left, the inputs since the last multiple of 32, each output
+adds itself. So every pair of an input and a later output is met exactly once. A call with many tokens, or the
+end of the room for outputs, restarts with one long product and room for as many outputs as inputs are known.
 """
 
 from functools import partial
@@ -19,6 +19,8 @@ from tmt.ops.precision import at_least_float32
 from tmt.ops.toeplitz import channel_sum
 from tmt.ops.toeplitz.online import tile, tile_flops
 
+BLOCK = 32
+"""Inputs that an output adds itself at most."""
 LEAST_ROOM = 64
 """Outputs to come that are kept at least."""
 
@@ -67,20 +69,20 @@ class _Relaxed:
         return outputs[:, :length].to(x.dtype)
 
     def _step(self, x: Tensor, step: int) -> Tensor:
-        """Finish the output of one token; apply the block of inputs that it completes, if any."""
+        """Finish the output of one token; apply the blocks of inputs that it completes, if any."""
         self._ring.write(x)
-        outputs, done = self._outputs, step + 1
-        own = at_least_float32(self._filter.taps(1))[..., 0]
-        finished = outputs[:, :, step] + channel_sum(own[..., None] * at_least_float32(x[:, 0, :, None]))
-        size = done & -done
-        if done < outputs.shape[2]:
-            added = tile(self._ring.latest(size), self._filter.taps(2 * size)).transpose(1, 2)
+        (batch, _, heads, width), outputs, done = x.shape, self._outputs, step + 1
+        recent = at_least_float32(self._ring.latest(step % BLOCK + 1).transpose(1, 2))
+        taps = at_least_float32(self._filter.taps(recent.shape[2])).flip(2)
+        finished = outputs[:, :, step] + channel_sum(taps @ recent[:, :, -taps.shape[2] :])
+        size, (_, shifts, added) = done & -done, taps.shape
+        self._cache.work.append(lambda: 2 * batch * heads * shifts * added * width)
+        if done % BLOCK == 0 and done < outputs.shape[2]:
+            block = tile(self._ring.latest(size), self._filter.taps(2 * size)).transpose(1, 2)
             if torch.is_grad_enabled():
                 outputs = outputs.clone()
-            outputs[:, :, done : done + size] += added
-            batch, _, heads, width = x.shape
-            shape = (batch, size, heads, own.shape[1], width)
-            self._cache.work.append(partial(tile_flops, *shape))
+            outputs[:, :, done : done + size] += block
+            self._cache.work.append(partial(tile_flops, batch, size, heads, shifts, width))
         self._put_outputs(outputs)
         self._put_steps(self._steps + 1)
         return finished[:, None].to(x.dtype)
