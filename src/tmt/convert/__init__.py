@@ -11,6 +11,7 @@ from tmt.convert.compare import Comparison, compare
 from tmt.convert.etsc import exact_state
 from tmt.convert.hankel import ExponentialFit, fit_exponentials
 from tmt.convert.model import KernelFit, require_fit, to_state
+from tmt.convert.published import from_published, to_published
 from tmt.convert.rank import rank_needed
 from tmt.convert.state import DiagonalKernel
 
@@ -22,12 +23,14 @@ __all__ = [
     "compare",
     "exact_state",
     "fit_exponentials",
+    "from_published",
     "gain",
     "largest_output_error",
     "normalised_input_limit",
     "output_error_norm",
     "rank_needed",
     "require_fit",
+    "to_published",
     "to_state",
     "worst_input",
 ]

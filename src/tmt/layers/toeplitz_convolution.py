@@ -67,8 +67,8 @@ class ToeplitzConvolution(nn.Module):
 
     def flops(self, length: int) -> int:
         """Operations for one whole sequence of `length` tokens."""
-        heads, shifts, _ = self.kernel.shape
-        return toeplitz_flops(1, length, heads, shifts, self.width, self._impl(length))
+        heads, shifts, taps = self.taps(length).shape
+        return toeplitz_flops(1, length, heads, shifts, self.width, self._impl(length), taps)
 
     def ops(self) -> dict[str, str]:
         """The paths taken for sequences of the trained length, and between calls."""

@@ -46,7 +46,8 @@ class Filter:
     def _product(self, x: Tensor, kernel: Tensor, cache: Cache) -> Tensor:
         impl = self.impl or toeplitz_impl(x, kernel)
         batch, length, heads, width = x.shape
-        cache.work.append(partial(toeplitz_flops, batch, length, heads, kernel.shape[1], width, impl))
+        sizes = (batch, length, heads, kernel.shape[1], width)
+        cache.work.append(partial(toeplitz_flops, *sizes, impl, kernel.shape[2]))
         return toeplitz(x, kernel, impl)
 
 
