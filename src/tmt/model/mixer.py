@@ -63,12 +63,10 @@ class MixerConfig(ModelConfig):
 
     def for_length(self, length: int) -> Self:
         """See :class:`ModelConfig`."""
-        longer = replace(self, max_seq_len=max(self.max_seq_len, length))
-        return (
-            longer
-            if self.beyond != "error"
-            else replace(longer, kernel_length=max(self.kernel_length, length))
-        )
+        longer = super().for_length(length)
+        if self.beyond != "error":
+            return longer
+        return replace(longer, kernel_length=max(self.kernel_length, length))
 
 
 class TokenMixer(nn.Module):
