@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tmt.checkpoint import Run, load_run
+from tmt.commands.harness import harness_record, require_harness, show_harness
+from tmt.errors import InputError
 from tmt.evaluate import evaluate_run
 from tmt.text import Corpus, Split, open_corpus
 from tmt.tokens import prepare
@@ -24,13 +26,17 @@ class EvaluateOptions:
     split: Split = "test"
     """Which part of the corpus."""
     context: int | None = None
-    """Tokens the model reads at once; default: the length it was trained on."""
+    """Tokens the model reads at once; default: the length it was trained on, with --harness its longest."""
     stride: int | None = None
     """Tokens scored per window; less than the context gives every token more past. Default: the context."""
     limit: int | None = None
-    """Score only so many tokens."""
+    """Score only so many tokens; with --harness, so many samples of each task."""
     batch_size: int = 8
     """Windows at once."""
+    harness: str | None = None
+    """Tasks of the lm-evaluation-harness to score instead, with commas between: names, groups, patterns."""
+    harness_path: str | None = None
+    """Folder of YAML files with harness tasks of your own."""
     set: list[str] = field(default_factory=list)
     """Override a model field that shapes no weight, model.field=value; repeatable."""
     device: str = "auto"
@@ -41,9 +47,43 @@ class EvaluateOptions:
 
 def evaluate(options: EvaluateOptions) -> None:
     """Run the command."""
+    _check(options)
     run = load_run(options.run, options.device, options.set)
+    if options.harness is None:
+        record, show = _text_record(run, options), _show
+    else:
+        record, show = _harness_record(run, options, options.harness), show_harness
+    if options.json:
+        print(json.dumps(record, allow_nan=False))
+    else:
+        show(record)
+
+
+def _check(options: EvaluateOptions) -> None:
+    if options.harness is None:
+        if options.harness_path is not None:
+            raise InputError("--harness-path gives no task by itself; name some with --harness")
+        return
+    if options.data is not None or options.split != "test":
+        raise InputError("the tasks of --harness bring their own data; leave out --data and --split")
+    require_harness()
+
+
+def _harness_record(run: Run, options: EvaluateOptions, tasks: str) -> dict[str, Any]:
+    return harness_record(
+        run,
+        tasks,
+        folder=options.harness_path,
+        limit=options.limit,
+        context=options.context,
+        stride=options.stride,
+        batch_size=options.batch_size,
+    )
+
+
+def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
     corpus = _corpus(run, options.data)
-    record = {
+    return {
         "arch": run.config.arch,
         "data": corpus.name,
         **evaluate_run(
@@ -57,10 +97,6 @@ def evaluate(options: EvaluateOptions) -> None:
             batch_size=options.batch_size,
         ),
     }
-    if options.json:
-        print(json.dumps(record, allow_nan=False))
-    else:
-        _show(record)
 
 
 def _corpus(run: Run, source: str | None) -> Corpus:

@@ -2,5 +2,6 @@
 
 from tmt.generate.engine import generate_tokens
 from tmt.generate.sampling import Sampler, row_generators
+from tmt.generate.until import generate_until
 
-__all__ = ["Sampler", "generate_tokens", "row_generators"]
+__all__ = ["Sampler", "generate_tokens", "generate_until", "row_generators"]

@@ -1,0 +1,81 @@
+"""Texts written up to a stop string."""
+
+from collections.abc import Sequence
+
+from tmt.generate.engine import generate_tokens
+from tmt.generate.sampling import Sampler
+from tmt.model.base import LanguageModel
+from tmt.tokens import StreamDecoder, Tokenizer
+
+
+def generate_until(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    stops: Sequence[str],
+    *,
+    max_new_tokens: int,
+    sampler: Sampler,
+    seed: int = 0,
+) -> list[str]:
+    """What follows each prompt, up to the first of the stop strings, which is left out.
+
+    A text also ends with its document and after `max_new_tokens`. Prompts begin documents; they lose tokens
+    at their start to leave room for the new ones. Where the new ones alone exceed the model's limit, it reads
+    its last tokens anew for every one beyond.
+
+    Args:
+        model: any architecture, in eval mode.
+        tokenizer: of the model.
+        prompts: texts, continued all together.
+        stops: the strings that end a text; an empty one ends none.
+        max_new_tokens: tokens to write at most.
+        sampler: chooses the tokens.
+        seed: of the choices.
+
+    Raises:
+        InputError: there is no prompt, or `max_new_tokens` is below 1.
+    """
+    room = model.config.longest - max_new_tokens
+    ids = [[tokenizer.eot_id, *encoded] for encoded in tokenizer.encode_batch(list(prompts))]
+    kept = [row[-(room if room > 0 else model.config.longest) :] for row in ids]
+    texts = [_Text(tokenizer, row[-1], [stop for stop in stops if stop]) for row in kept]
+    steps = generate_tokens(
+        model,
+        kept,
+        max_new_tokens=max_new_tokens,
+        sampler=sampler,
+        seed=seed,
+        stop=tokenizer.eot_id,
+        recrop=room < 1,
+    )
+    for tokens in steps:
+        for text, token in zip(texts, tokens, strict=True):
+            text.add(token)
+        if all(text.ended for text in texts):
+            break
+    return [text.finish() for text in texts]
+
+
+class _Text:
+    """What is written after one prompt, whose last token is `before`."""
+
+    def __init__(self, tokenizer: Tokenizer, before: int, stops: list[str]) -> None:
+        self.ended = False
+        self._text = ""
+        self._stops = stops
+        self._eot = tokenizer.eot_id
+        self._decoder = StreamDecoder(tokenizer)
+        self._decoder.push(before)
+
+    def add(self, token: int | None) -> None:
+        if self.ended or token is None:
+            return
+        self._text += self._decoder.push(token)
+        self.ended = token == self._eot or any(stop in self._text for stop in self._stops)
+
+    def finish(self) -> str:
+        text = self._text + self._decoder.flush()
+        for stop in self._stops:
+            text = text.partition(stop)[0]
+        return text
