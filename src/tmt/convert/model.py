@@ -6,7 +6,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from tmt.convert.bounds import gain, normalised_input_limit
-from tmt.convert.hankel import fit_exponentials
+from tmt.convert.hankel import ExponentialFit, fit_exponentials
 from tmt.convert.rank import rank_needed
 from tmt.errors import InputError
 from tmt.layers.toeplitz_kernel import ExpSumKernel
@@ -86,14 +86,30 @@ def _state_config(config: ToeplitzConfig, rank: int, head: int) -> ToeplitzConfi
 
 
 def _fit(model: ToeplitzMixer, converted: ToeplitzMixer) -> dict[tuple[str, int, int], float]:
-    """Fit every kernel; returns the lower bounds by kernel, head and shift."""
+    """Fit every kernel; returns the lower bounds by kernel, head and shift.
+
+    More oscillations can have huge coefficients that cancel, which the parameters' type does not hold: of the
+    ranks r, r/2, r/4, … the one is taken whose kernel, as it is stored, is nearest.
+    """
     config, bounds = converted.config, {}
     targets = _by_name(converted)
-    for (name, head, shift), taps in _each(model).items():
-        fit = fit_exponentials(taps, config.kernel_rank, config.kernel_head)
-        targets[name].assign(head, shift, fit.head, fit.modes, fit.coefficients)
-        bounds[name, head, shift] = fit.lower_bound
+    for place, taps in _each(model).items():
+        (name, head, shift), kernel = place, targets[place[0]]
+
+        def store(fit: ExponentialFit, kernel=kernel, head=head, shift=shift) -> Tensor:
+            kernel.assign(head, shift, fit.head, fit.modes, fit.coefficients)
+            return kernel(kernel.length)[head, shift].detach().double()
+
+        fits = [fit_exponentials(taps, rank, config.kernel_head) for rank in _halvings(config.kernel_rank)]
+        errors = [float((taps - store(fit)).abs().sum()) for fit in fits]
+        store(fits[errors.index(min(errors))])
+        bounds[name, head, shift] = fits[0].lower_bound
     return bounds
+
+
+def _halvings(rank: int) -> list[int]:
+    """rank, rank // 2, …, down to 1 or 0."""
+    return [rank] if rank < 2 else [rank, *_halvings(rank // 2)]
 
 
 def _compare(
