@@ -26,7 +26,7 @@ class KernelFit:
     relative_l1: float
     """``‖e‖₁`` as a share of the kernel's."""
     lower_bound: float
-    """No state of this size has a smaller ``‖e‖₁``."""
+    """No state of this size has a smaller relative error."""
     gain_error: float
     """``max_θ |E(e^{iθ})|``: largest error of the output's 2-norm for an input of norm 1."""
     output_bound: float | None
@@ -124,7 +124,7 @@ def _compare(
             KernelFit(
                 *place,
                 relative_l1=lost / size if size else lost,
-                lower_bound=bounds.get(place, 0.0),
+                lower_bound=bounds.get(place, 0.0) / (size or 1.0),
                 gain_error=float(gain(error)),
                 output_bound=lost * limits[name][head] if name in limits else None,
             )
