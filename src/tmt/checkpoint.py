@@ -2,9 +2,11 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, 
 from tmt.errors import InputError
 from tmt.model import architecture, build_model
 from tmt.model.base import LanguageModel
+from tmt.packed import unpack
 from tmt.tokens import Tokenizer, load_tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -27,6 +30,7 @@ class Run:
     """A trained model, ready to use."""
 
     folder: Path
+    """Where it came from: a run folder or an artifact."""
     config: RunConfig
     model: LanguageModel
     """In eval mode."""
@@ -34,19 +38,35 @@ class Run:
 
 
 def load_run(path: str | Path, device: str = "cpu", overrides: Sequence[str] = ()) -> Run:
-    """Open a run folder; `overrides` ("model.field=value") change fields that shape no weight.
+    """Open a run folder or an artifact; `overrides` ("model.field=value") change fields that shape no weight.
 
     Raises:
-        InputError: the folder is missing, incomplete, damaged or of another version; or no such device.
+        InputError: it is missing, incomplete, damaged or of another version; or no such device.
     """
-    folder = Path(path)
-    config = load_config(folder)
-    if overrides:
-        config = _overridden(config, overrides)
-    _require_file(folder, WEIGHTS, "the run has no saved weights yet; let it train further with --resume")
-    model = build_model(config.arch, config.model)
-    load_weights(model, folder)
-    return Run(folder, config, model.eval().to(checked_device(device)), load_tokenizer(folder))
+    with run_folder(path) as folder:
+        config = load_config(folder)
+        if overrides:
+            config = _overridden(config, overrides)
+        _require_file(folder, WEIGHTS, "the run has no saved weights yet; let it train further with --resume")
+        model = build_model(config.arch, config.model)
+        load_weights(model, folder)
+        return Run(Path(path), config, model.eval().to(checked_device(device)), load_tokenizer(folder))
+
+
+@contextmanager
+def run_folder(path: str | Path) -> Iterator[Path]:
+    """The run folder at `path`; for an artifact a temporary one with what is packed in it.
+
+    Raises:
+        InputError: the artifact is damaged or of a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        yield path
+        return
+    with TemporaryDirectory(prefix="tmt-") as folder:
+        unpack(path, Path(folder))
+        yield Path(folder)
 
 
 def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
@@ -57,8 +77,23 @@ def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     return dataclasses.replace(config, model=build(type(config.model), fields, f"{config.arch} model"))
 
 
-def load_config(folder: Path) -> RunConfig:
-    """The configuration of a run folder; InputError where it is missing, damaged or of another version."""
+def load_config(path: str | Path) -> RunConfig:
+    """The configuration of a run folder or an artifact.
+
+    Raises:
+        InputError: it is missing, damaged or of another version.
+    """
+    with run_folder(path) as folder:
+        return _read_config(folder)
+
+
+def load_run_tokenizer(path: str | Path) -> Tokenizer:
+    """The tokenizer of a run folder or an artifact; InputError where it is missing or damaged."""
+    with run_folder(path) as folder:
+        return load_tokenizer(folder)
+
+
+def _read_config(folder: Path) -> RunConfig:
     if not folder.is_dir():
         raise InputError(f"there is no run folder {folder}; make one with `tmt train --out {folder}`")
     path = _require_file(folder, "config.yaml", "is this the folder that `tmt train --out` named?")
@@ -86,13 +121,18 @@ def load_config(folder: Path) -> RunConfig:
 
 def save_weights(model: LanguageModel, folder: Path) -> None:
     """Write model.safetensors; a failure leaves the previous one."""
-    write_safely(folder / WEIGHTS, lambda temporary: save_file(_state(model), temporary))
+    write_safely(folder / WEIGHTS, lambda temporary: save_file(model_state(model), temporary))
 
 
-def load_weights(model: LanguageModel, folder: Path) -> None:
-    """Read model.safetensors into the model; InputError where they do not fit together."""
+def load_weights(model: LanguageModel, path: Path) -> None:
+    """Read the weights of a run folder or an artifact; InputError where they do not fit the model."""
+    with run_folder(path) as folder:
+        _read_weights(model, folder)
+
+
+def _read_weights(model: LanguageModel, folder: Path) -> None:
     state = read_safely(folder / WEIGHTS, load_file)
-    expected = _state(model)
+    expected = model_state(model)
     for name in expected.keys() | state.keys():
         if name not in state or name not in expected:
             where = "missing from" if name not in state else "unknown to the model but in"
@@ -148,7 +188,7 @@ def checked_device(name: str) -> torch.device:
         raise InputError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def _state(model: LanguageModel) -> dict[str, Tensor]:
+def model_state(model: LanguageModel) -> dict[str, Tensor]:
     """Parameters and buffers, a tied head counted once."""
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     if model.config.tie_embeddings:

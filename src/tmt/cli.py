@@ -18,10 +18,12 @@ from tmt.commands.data import DataOptions, data
 from tmt.commands.evaluate import EvaluateOptions, evaluate
 from tmt.commands.generate import GenerateOptions, generate
 from tmt.commands.inspect import InspectOptions, inspect
+from tmt.commands.pack import PackOptions, pack
 from tmt.commands.tasks import TasksOptions, tasks
 from tmt.commands.tokenizer import TokenizerOptions, tokenizer
 from tmt.commands.train import train
 from tmt.commands.train_options import TrainOptions
+from tmt.commands.unpack import UnpackOptions, unpack
 from tmt.config import readable
 from tmt.errors import InputError
 
@@ -31,6 +33,8 @@ COMMANDS: dict[str, tuple[type, Callable[..., None]]] = {
     "generate": (GenerateOptions, generate),
     "inspect": (InspectOptions, inspect),
     "convert": (ConvertOptions, convert),
+    "pack": (PackOptions, pack),
+    "unpack": (UnpackOptions, unpack),
     "data": (DataOptions, data),
     "tokenizer": (TokenizerOptions, tokenizer),
     "bench": (BenchOptions, bench),

@@ -7,12 +7,26 @@ from torch import Tensor, nn
 
 from tmt.model import ARCHITECTURES
 from tmt.model.base import LanguageModel
+from tmt.model.golf import Golf
+from tmt.model.golf_config import GolfConfig
 
 VOCAB = 61
 
 SIZES: dict[str, dict[str, Any]] = {
     "transformer": dict(
         vocab_size=VOCAB, max_seq_len=96, d_model=16, n_heads=2, n_layers=2, ffn_dim=24, dropout=0.0
+    ),
+    "golf": dict(
+        vocab_size=VOCAB,
+        max_seq_len=96,
+        d_model=16,
+        n_heads=2,
+        n_layers=5,
+        ffn_dim=24,
+        rope_dims=4,
+        qk_gain=2.0,
+        loops_from=0.0,
+        parallel_from=3,
     ),
     **{
         name: dict(
@@ -43,6 +57,30 @@ SIZES: dict[str, dict[str, Any]] = {
 SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "transformer": ("transformer", {}),
     "transformer-untied": ("transformer", dict(tie_embeddings=False)),
+    **{
+        f"golf-{name}": ("golf", overrides)
+        for name, overrides in {
+            "record": {},
+            "all-heads": dict(n_kv_heads=2),
+            "no-rotation": dict(rope_dims=0),
+            "stretched": dict(rope_length=32),
+            "no-scale": dict(ln_scale=False),
+            "relu2": dict(activation="relu2"),
+            "no-mix": dict(residual_mix=False),
+            "no-softcap": dict(softcap=0.0),
+            "no-skips": dict(unet_skips=False),
+            "no-loops": dict(loop_passes=1),
+            "late-loops": dict(loops_from=0.35),
+            "other-loops": dict(loop_start=0, loop_end=0, loop_passes=4),
+            "serial": dict(parallel="none"),
+            "simple": dict(parallel="simple"),
+            "late-lanes": dict(parallel_from=4, lane_retention=1.0),
+            "no-gain": dict(qk_gain=1.0),
+            "own-values": dict(xsa=False),
+            "pass-embedding": dict(pass_embedding=True),
+            "untied": dict(tie_embeddings=False),
+        }.items()
+    },
     "triangular": ("triangular", {}),
     "triangular-heads": ("triangular", dict(n_heads=2, layout="mix_first")),
     "hyena": ("hyena", {}),
@@ -157,6 +195,19 @@ def build(
     model = entry.model(entry.config(**{**SIZES[architecture], **overrides})).to(dtype).eval()
     randomise(model)
     return model
+
+
+def fresh_golf(**overrides: Any) -> Golf:
+    """Eleven narrow layers as a training starts from them."""
+    torch.manual_seed(0)
+    sizes = dict(
+        n_layers=11, d_model=16, n_heads=2, ffn_dim=24, rope_dims=4, vocab_size=VOCAB, max_seq_len=64
+    )
+    return Golf(GolfConfig(**{**sizes, **overrides})).double().eval()
+
+
+def next_token_loss(model: LanguageModel, tokens: Tensor) -> Tensor:
+    return model(tokens[:, :-1], targets=tokens[:, 1:]).loss
 
 
 def switched(name: str, **options: Any) -> LanguageModel:

@@ -6,7 +6,7 @@ from builders import draw_tokens, switched
 from torch import Tensor
 
 
-@pytest.mark.parametrize("name", ["transformer", "tmt", "toeplitz-heads", "toeplitz-fft"])
+@pytest.mark.parametrize("name", ["transformer", "tmt", "toeplitz-heads", "toeplitz-fft", "golf-record"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_a_compiled_model_equals_itself(name: str):
     model, tokens = switched(name, dtype=torch.float32), draw_tokens(2, 20)

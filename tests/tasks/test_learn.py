@@ -96,6 +96,16 @@ def test_the_rate_rises_then_stays():
     assert steps[20:] == pytest.approx([0.1] * 20, rel=1e-3)
 
 
+def test_models_are_told_how_far_their_training_is():
+    config = configure("golf", None, {}, vocab_size=9, length=12, d_model=16)
+    model, looping = build_model("golf", config).train(), []
+    whole = torch.nn.ModuleList([torch.nn.Linear(1, 1), model])
+    fit(
+        whole, lambda: (model.head.weight.sum(), lambda: looping.append(model.looping)), plan(steps=9), "test"
+    )
+    assert looping == [False] * 4 + [True] * 5
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_architecture_fits_every_task_in_blocks_of_one_size(arch: str, task: str):

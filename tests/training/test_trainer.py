@@ -15,7 +15,7 @@ from tmt.errors import InputError
 from tmt.model import build_model
 from tmt.training.loop import Trainer
 
-ARCHITECTURES = ["tmt", "transformer", "toeplitz"]
+ARCHITECTURES = ["tmt", "transformer", "toeplitz", "golf"]
 PLAIN = dict(warmup=0.0, ema_decay=0.0, min_lr_ratio=1.0)
 UNCLIPPED = PLAIN | {"grad_clip": 0.0}
 
@@ -81,6 +81,20 @@ def test_the_average_is_that_of_the_weights(arch: str, tmp_path: Path):
     for name, weight in floats(trainer.evaluated_model).items():
         torch.testing.assert_close(weight, expected[name], msg=name)
     assert trainer.evaluated_model is not trainer.model
+
+
+def test_a_model_is_told_how_far_its_training_is(tmp_path: Path):
+    """Loops begin with the first step at their share of the budget, and a resumed run knows."""
+    trainer, looped = make_trainer(tmp_path, "golf", steps=20), []
+    for _ in range(9):
+        trainer.take_step()
+        looped.append(trainer.model.looping)
+    assert looped == [False] * 7 + [True] * 2
+    trainer.save()
+    resumed = make_trainer(tmp_path, "golf", steps=20)
+    resumed.resume()
+    assert resumed.take_step().loss == trainer.take_step().loss
+    assert resumed.model.looping
 
 
 def test_without_an_average_the_model_itself_is_evaluated(tmp_path: Path):

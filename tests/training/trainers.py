@@ -19,6 +19,7 @@ VOCAB = 40
 SIZES: dict[str, dict[str, Any]] = {
     "transformer": dict(d_model=32, n_heads=2, n_layers=2, ffn_dim=32, dropout=0.0),
     "toeplitz": dict(d_model=32, n_heads=2, n_layers=2, ffn_dim=32, kernel_length=64, dropout=0.0),
+    "golf": dict(d_model=32, n_heads=2, n_layers=4, ffn_dim=32, rope_dims=4),
     "tmt": dict(
         d_model=32, n_heads=2, n_layers=4, ffn_stream_dim=16, dropout=0.0, graph_k=2, local_window=3,
         routing_dim=16, memory_anchors=4, entry_layers=1, target_depth=0.7,

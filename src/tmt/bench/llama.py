@@ -68,6 +68,10 @@ class Llama(nn.Module):
             layer_tokens=[tokens.numel()] * self.config.n_layers,
         )
 
+    def set_progress(self, share: float) -> None:
+        """Nothing to change."""
+        return
+
     def after_step(self, statistics: dict[str, Tensor]) -> dict[str, float]:
         """Nothing to update."""
         return {}

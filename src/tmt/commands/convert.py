@@ -25,7 +25,7 @@ class ConvertOptions:
     """Turn the kernels of a Toeplitz run into small states: constant cost and memory per decoded token."""
 
     run: str
-    """Run folder."""
+    """Run folder, or an artifact of tmt pack."""
     to: Literal["state"] = "state"
     """What to convert to."""
     rank: str = "16"

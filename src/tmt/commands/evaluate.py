@@ -20,7 +20,7 @@ class EvaluateOptions:
     """Score a run on held-out text: loss, bits per byte, depth by kind of token, compute, leak probe."""
 
     run: str
-    """Run folder."""
+    """Run folder, or an artifact of tmt pack."""
     data: str | None = None
     """Corpus, as in tmt train; default: the run's own."""
     split: Split = "test"

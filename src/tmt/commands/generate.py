@@ -17,7 +17,7 @@ class GenerateOptions:
     """Continue one or several prompts; a single one is written as it comes."""
 
     run: str
-    """Run folder."""
+    """Run folder, or an artifact of tmt pack."""
     prompt: list[str] = field(default_factory=list)
     """Text to continue, repeatable; "" starts a document."""
     max_new_tokens: int = 200

@@ -22,7 +22,7 @@ class InspectOptions:
     """Show what a run does with a text: depth, neighbours, gates, decay, memory, loss."""
 
     run: str
-    """Run folder."""
+    """Run folder, or an artifact of tmt pack."""
     text: str = ""
     """Text of at most 256 tokens."""
     top: int = 3

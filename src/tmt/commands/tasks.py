@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from rich.console import Console
 
-from tmt.checkpoint import checked_device, load_config
+from tmt.checkpoint import checked_device, load_config, load_run_tokenizer
 from tmt.commands.report import tell
 from tmt.config import build, parse_overrides
 from tmt.errors import InputError, unknown
@@ -20,7 +20,7 @@ from tmt.tasks.models import configure
 from tmt.tasks.results import Job, Record, Results
 from tmt.tasks.table import text_tables
 from tmt.text import open_corpus
-from tmt.tokens import load_tokenizer, make_tokenizer, prepare
+from tmt.tokens import make_tokenizer, prepare
 
 STDOUT = "-"
 LIST = "list"
@@ -55,7 +55,7 @@ class TasksOptions:
     seeds: str = "0"
     """Seeds of weights and sequences, commas between: each is trained."""
     encoder: Path | None = None
-    """Run folder of the encoder of information; default: one is trained."""
+    """Run folder or artifact of the encoder of information; default: one is trained."""
     device: str = "auto"
     """cpu, cuda, …; auto: an accelerator where there is one."""
     json: bool | str = False
@@ -131,7 +131,7 @@ def _information_jobs(options: TasksOptions, sizes: Information) -> Iterator[Job
     else:
         if options.arch or options.preset or options.set:
             raise InputError("--encoder brings its own model: leave --arch, --preset and --set out")
-        run, tokenizer = load_config(options.encoder), load_tokenizer(options.encoder)
+        run, tokenizer = load_config(options.encoder), load_run_tokenizer(options.encoder)
         data = run.data
         corpus = open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
         models = {run.arch: run.model}

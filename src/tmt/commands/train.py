@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from tmt.checkpoint import checked_device, load_config, load_run, load_weights
+from tmt.checkpoint import checked_device, load_config, load_run, load_run_tokenizer, load_weights
 from tmt.commands.report import print_summary, tell
 from tmt.commands.train_options import TrainOptions, given_fields, resolve
 from tmt.config import RunConfig
@@ -62,7 +62,7 @@ def _begin(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
     corpus = open_corpus(options.data, text_field=options.text_field, max_bytes=options.max_bytes)
     if options.init_from:
         load_config(options.init_from)
-        tokenizer = load_tokenizer(options.init_from)
+        tokenizer = load_run_tokenizer(options.init_from)
     else:
         tokenizer = make_tokenizer(options.tokenizer, corpus)
     config = resolve(options, tokenizer.vocab_size)
@@ -71,6 +71,8 @@ def _begin(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
 
 def _resume(options: TrainOptions, given: frozenset[str]) -> tuple[RunConfig, Tokenizer, TokenSplits]:
     """The same of an old run, which the given options must agree with."""
+    if options.folder.is_file():
+        raise InputError(f"{options.folder} holds no training state; start from its weights with --init-from")
     config = load_config(options.folder)
     config.check_unchanged(given_fields(options, given))
     tokenizer = load_tokenizer(options.folder)

@@ -54,7 +54,7 @@ class TrainOptions:
     resume: bool = False
     """Continue the run in the folder, exactly where it stopped."""
     init_from: Path | None = None
-    """Start from the weights and tokenizer of another run."""
+    """Start from the weights and tokenizer of another run or of an artifact."""
     tensorboard: bool = False
     """Also write TensorBoard files into the run folder."""
     set: list[str] = field(default_factory=list)

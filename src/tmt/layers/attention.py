@@ -56,16 +56,21 @@ class HeadProjections(nn.Module):
 
 
 def dense_causal_attention(q: Tensor, k: Tensor, v: Tensor, positions: Tensor) -> Tensor:
-    """Softmax attention of queries (B, T, H, E) at `positions` (B, T) over keys (B, S, H, E) up to them."""
-    whole = q.shape[1] == k.shape[1]
+    """Softmax attention of queries (B, T, H, E) at `positions` (B, T) over the keys up to them.
+
+    Keys and values are (B, S, G, E); each of their G heads serves the next H / G heads of queries
+    (grouped queries: Ainslie et al., 2023).
+    """
+    whole, group = q.shape[1] == k.shape[1], q.shape[2] // k.shape[2]
     if whole and q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        k, v = (x if group == 1 else x.repeat_interleave(group, 2) for x in (k, v))
         return causal_attention(q, k, v)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     if whole:
-        output = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        output = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=group > 1)
     else:
         seen = torch.arange(k.shape[2], device=k.device) <= positions[:, None, :, None]
-        output = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        output = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=group > 1)
     return output.transpose(1, 2)
 
 

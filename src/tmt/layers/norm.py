@@ -20,6 +20,21 @@ class RMSNorm(nn.RMSNorm):
         return x if rotation is None else rotate(x, rotation)
 
 
+class PlainRMSNorm(nn.Module):
+    """RMS normalisation without a learned gain, times a constant."""
+
+    def __init__(self, eps: float, scale: float = 1.0):
+        super().__init__()
+        self.eps, self.scale = eps, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, D) to (…, D) at a root mean square of `scale`, in the type of `x`."""
+        width = x.shape[-1]
+        if norm.available(x):
+            return norm.rms_norm(x, x.new_full((width,), self.scale), self.eps)
+        return self.scale * F.rms_norm(x, (width,), eps=self.eps)
+
+
 class LayerNorm(nn.LayerNorm):
     """`torch.nn.LayerNorm` that stays in the input's type under autocast."""
 

@@ -16,7 +16,11 @@ def rotation(positions: Tensor, width: int, base: float) -> Rotation:
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn the pairs (j, j + E/2) of heads (n, H, E) by the angles of their position."""
+    """Turn the pairs (j, j + R/2) of heads (n, H, E) by the angles (n, R/2) of their position.
+
+    Channels from R on stay as they are.
+    """
     cos, sin = (part[:, None].to(x.dtype) for part in rotation)
-    first, second = x.chunk(2, -1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+    half = cos.shape[-1]
+    first, second, rest = x.split([half, half, x.shape[-1] - 2 * half], -1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], -1)

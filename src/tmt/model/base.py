@@ -16,7 +16,7 @@ from tmt.layers.linear import Linear
 from tmt.layers.norm import RMSNorm
 from tmt.model.common_config import ModelConfig
 from tmt.ops import cross_entropy, norm
-from tmt.ops.cross_entropy import linear_cross_entropy, token_nll
+from tmt.ops.cross_entropy import linear_cross_entropy, softcapped, token_nll
 
 IGNORE = -100
 """Target value that is not scored."""
@@ -66,6 +66,8 @@ class LanguageModel(nn.Module, ABC):
 
     config: Any
     """The architecture's own :class:`ModelConfig`."""
+    softcap: float | None = None
+    """Bound of the logits, reached by ``c·tanh(z / c)``; None for none."""
 
     def __init__(self, config: ModelConfig, norm: nn.Module | None = None):
         """`norm` stands before the head (default: an RMS norm)."""
@@ -131,7 +133,8 @@ class LanguageModel(nn.Module, ABC):
             if last_only and not hidden.last:
                 rows = torch.arange(len(tokens), device=states.device) * tokens.shape[1]
                 states = states[rows + cache.new - 1]
-            output.logits = self.head(self.norm(states)).unflatten(0, (len(tokens), -1))
+            logits = softcapped(self.head(self.norm(states)), self.softcap)
+            output.logits = logits.unflatten(0, (len(tokens), -1))
         output.work += cache.work
         scored = len(states)
         output.work.append(lambda: 2 * scored * self.head.weight.numel())
@@ -145,10 +148,11 @@ class LanguageModel(nn.Module, ABC):
         return output
 
     def _score(self, output: ModelOutput, states: Tensor, targets: Tensor) -> None:
+        weight, flat = self.head.weight, targets.flatten()
         if torch.is_grad_enabled():
-            output.loss = linear_cross_entropy(states, self.head.weight, targets.flatten())
+            output.loss = linear_cross_entropy(states, weight, flat, IGNORE, self.softcap)
         else:
-            output.nll = token_nll(states, self.head.weight, targets.flatten()).view_as(targets)
+            output.nll = token_nll(states, weight, flat, IGNORE, self.softcap).view_as(targets)
             output.loss = output.nll.sum() / (targets != IGNORE).sum().clamp(min=1)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -156,6 +160,10 @@ class LanguageModel(nn.Module, ABC):
         x = self.dropout(F.embedding(tokens.flatten(), self.embedding.weight))
         device = x.device.type
         return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+    def set_progress(self, share: float) -> None:
+        """Hear which share of the training budget is used, before every step of training."""
+        return
 
     def after_step(self, statistics: dict[str, Tensor]) -> dict[str, float]:
         """Update what is not trained by gradient, once per optimiser step; returns figures worth logging."""

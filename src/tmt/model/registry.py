@@ -8,6 +8,8 @@ from tmt.errors import unknown
 from tmt.model.base import LanguageModel
 from tmt.model.common_config import ModelConfig
 from tmt.model.config import TMTConfig
+from tmt.model.golf import Golf
+from tmt.model.golf_config import GolfConfig
 from tmt.model.hyena import Hyena, HyenaConfig
 from tmt.model.model import TMTModel
 from tmt.model.toeplitz import ToeplitzConfig, ToeplitzMixer
@@ -37,6 +39,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "toeplitz": Architecture("toeplitz", ToeplitzConfig, ToeplitzMixer),
     "triangular": Architecture("triangular", TriangularConfig, TriangularMixer),
     "hyena": Architecture("hyena", HyenaConfig, Hyena),
+    "golf": Architecture("golf", GolfConfig, Golf),
     "transformer": Architecture("transformer", TransformerConfig, Transformer),
 }
 

@@ -107,11 +107,14 @@ def fit(module: nn.Module, objective: Objective, plan: Plan, title: str) -> dict
     Returns the steps taken, the wall-clock seconds, and whether the training diverged.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
+    models = [part for part in module.modules() if isinstance(part, LanguageModel)]
     optimizer = AdamW(parameters, lr=plan.lr, weight_decay=0.0, fused=True)
     schedule = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS))
     taken, loss, started = 0, 0.0, time.monotonic()
     bar = tqdm(range(plan.steps), desc=f"{title} lr {plan.lr:g} seed {plan.seed}", disable=None, leave=False)
-    for _ in bar:
+    for step in bar:
+        for model in models:
+            model.set_progress(step / plan.steps)
         total, finish = objective()
         loss = float(total.detach())
         if not math.isfinite(loss):

@@ -116,6 +116,7 @@ class Trainer:
     def take_step(self) -> StepResult:
         """One optimiser step on the next batches; InputError if the loss or the gradient is not finite."""
         self.model.train()
+        self.model.set_progress(self.share)
         self._set_learning_rates()
         losses, layers, statistics = [], 0.0, {}
         penalty_weight = self.config.optim.exit_gate_coeff * min(1.0, self.share / EXIT_WARMUP)

@@ -2,5 +2,6 @@
 
 from tmt.ops.cross_entropy.chunked import linear_cross_entropy, token_nll
 from tmt.ops.cross_entropy.fused import available
+from tmt.ops.cross_entropy.softcap import softcapped
 
-__all__ = ["available", "linear_cross_entropy", "token_nll"]
+__all__ = ["available", "linear_cross_entropy", "softcapped", "token_nll"]

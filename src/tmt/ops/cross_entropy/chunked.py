@@ -2,7 +2,7 @@
 
 Loss and gradients of a block come from the same logits, so nothing is recomputed; the blocks share one
 buffer, so nothing of size N × V ever exists. The reference is
-`torch.nn.functional.cross_entropy(F.linear(x, w), y)`.
+`torch.nn.functional.cross_entropy(F.linear(x, w), y)`, of ``c·tanh(logits / c)`` where a softcap c is given.
 """
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tmt.ops.cross_entropy import fused
+from tmt.ops.cross_entropy.softcap import softcap_, softcapped
 from tmt.ops.precision import at_least_float32
 
 BLOCK_ELEMENTS = 2**20
@@ -19,40 +20,46 @@ LEAST_ROWS = 512
 """Rows of a block at least: every block adds to the whole gradient of the head."""
 
 
-def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor, ignore_index: int = -100) -> Tensor:
+def linear_cross_entropy(
+    x: Tensor, weight: Tensor, targets: Tensor, ignore_index: int = -100, softcap: float | None = None
+) -> Tensor:
     """Mean negative log-likelihood (nats) of `targets` under ``softmax(x @ weight.T)``.
 
     Args:
         x: (N, D) hidden states; under autocast the products run in its dtype, the softmax in float32.
         weight: (V, D).
         targets: (N,) int64; `ignore_index` entries do not count.
+        softcap: bound of the logits, above zero; None for none.
 
     Returns:
         Scalar float32, differentiable in `x` and `weight`; 0 when nothing counts.
     """
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _LinearCrossEntropy.apply(x, weight, targets, ignore_index, _compute_dtype(x))
+        return _LinearCrossEntropy.apply(x, weight, targets, ignore_index, softcap, _compute_dtype(x))
     counted = targets != ignore_index
-    return token_nll(x, weight, targets, ignore_index).sum() / counted.sum().clamp(min=1)
+    return token_nll(x, weight, targets, ignore_index, softcap).sum() / counted.sum().clamp(min=1)
 
 
 @torch.no_grad()
-def token_nll(x: Tensor, weight: Tensor, targets: Tensor, ignore_index: int = -100) -> Tensor:
+def token_nll(
+    x: Tensor, weight: Tensor, targets: Tensor, ignore_index: int = -100, softcap: float | None = None
+) -> Tensor:
     """Negative log-likelihood (nats) of every target: (N,) at least float32, 0 at `ignore_index`."""
     rows = _block_rows(weight)
     blocks = zip(x.split(rows), targets.split(rows), strict=True)
-    parts = [
-        F.cross_entropy(at_least_float32(F.linear(h, weight)), y, reduction="none", ignore_index=ignore_index)
-        for h, y in blocks
-    ]
+    logits = ((softcapped(at_least_float32(F.linear(h, weight)), softcap), y) for h, y in blocks)
+    parts = [F.cross_entropy(z, y, reduction="none", ignore_index=ignore_index) for z, y in logits]
     return torch.cat(parts)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Of softmax p and one-hot y, the gradients are (p − y) w and (p − y)ᵀ x over the number of rows."""
+    """Of softmax p and one-hot y, the gradients are (p − y) w and (p − y)ᵀ x over the number of rows.
+
+    A softcap multiplies p − y by its slope.
+    """
 
     @staticmethod
-    def forward(ctx, x, weight, targets, ignore_index, dtype):
+    def forward(ctx, x, weight, targets, ignore_index, softcap, dtype):
         counted = (targets != ignore_index)[:, None]
         h, head = x.to(dtype).masked_fill(~counted, 0), weight.to(dtype)
         columns, rows = targets[:, None] * counted, _block_rows(weight)
@@ -63,7 +70,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, len(h), rows):
                 block = slice(start, start + rows)
                 logits = torch.mm(h[block], head.T, out=logits_buffer[: len(h[block])])
+                slope = None if softcap is None else softcap_(logits, softcap)
                 nll[block] = _into_gradient(logits, columns[block])
+                if slope is not None:
+                    logits *= slope
                 torch.mm(logits, head, out=grad_x[block])
                 grad_weight += logits.T @ h[block]
         count = counted.sum().clamp(min=1)
@@ -75,7 +85,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx, grad_output):  # pyrefly: ignore[bad-override]
         grad_x, grad_weight, counted, count = ctx.saved_tensors
         scale = grad_output / count
-        return grad_x * (counted * scale), grad_weight * scale, None, None, None
+        return grad_x * (counted * scale), grad_weight * scale, None, None, None, None
 
 
 def _into_gradient(logits: Tensor, column: Tensor) -> Tensor:

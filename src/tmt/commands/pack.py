@@ -1,0 +1,195 @@
+"""`tmt pack`: a run as one small file, within a limit that code and tokenizer count towards."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from tmt.artifact import (
+    Packer,
+    Packing,
+    PackSettings,
+    bringing_under,
+    calibrate,
+    describe,
+    fit,
+    mean_loss,
+    summary,
+    treatments,
+)
+from tmt.artifact.code_size import code_bytes, needed_files
+from tmt.checkpoint import Run, load_run, model_state, write_safely
+from tmt.commands.report import tell
+from tmt.errors import InputError
+from tmt.evaluate import score
+from tmt.text import open_corpus
+from tmt.tokens import TokenLoader, TokenSplits, prepare
+
+FIT_TOKENS = 8192
+"""Tokens of the calibration text on which --fit compares its choices, rounded up to a batch."""
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """Quantise and compress a run into one file, which every command takes in place of the run folder."""
+
+    run: str
+    """Run folder, or an artifact of tmt pack."""
+    out: Path | None = None
+    """File to write, such as model.tmt; without it the packing is only measured."""
+    bits: int = 6
+    """Bits of the matrices, by GPTQ."""
+    embed_bits: int = 8
+    """Bits of embedding and head."""
+    limit: int | None = 16_000_000
+    """Most bytes of file and code together; null: any number."""
+    fit: bool = False
+    """Search the clip widths for the smallest loss on training text that fits the limit."""
+    clip: float = 12.85
+    """Standard deviations of its row at which a weight is clipped; larger is coarser and smaller in bytes."""
+    embed_clip: float = 20.0
+    """The same of embedding and head."""
+    tokens: int = 65536
+    """Tokens of the train split that the matrices are calibrated on."""
+    small: int = 65536
+    """Tensors of at most so many elements are kept in half precision."""
+    unguided: Literal["refuse", "half", "round"] = "refuse"
+    """Larger tensors that are no weight of a linear layer (matrices over positions, long kernels): refuse
+    them, keep them in half precision, or round them to --embed-bits."""
+    lqer: int = 0
+    """Rank of a correction added to the three worst matrices; 0: none."""
+    code: Literal["plain", "compressed"] = "plain"
+    """How the source files that loading and scoring need are counted: as they are, or in one archive."""
+    check: int = 16384
+    """Tokens of the validation split scored before and after; 0: none."""
+    device: str = "auto"
+    """Where the model runs: cpu, cuda, …; auto: an accelerator where there is one."""
+    json: bool = False
+    """One JSON object on one line instead of tables, with every tensor."""
+
+
+def pack(options: PackOptions) -> None:
+    """Run the command."""
+    settings = _settings(options)
+    if options.tokens < 1 or options.check < 0:
+        raise InputError(f"tokens={options.tokens} must be at least 1 and check={options.check} at least 0")
+    if options.fit and options.limit is None:
+        raise InputError("--fit needs a --limit to fit")
+    if options.out is not None and options.out.is_dir():
+        raise InputError(f"{options.out} is a folder; name a file, such as --out {options.out}/model.tmt")
+    run = load_run(options.run, options.device)
+    treatments(run.model, model_state(run.model), settings)  # refuses before the long work
+    data = run.config.data
+    corpus = open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
+    splits = prepare(corpus, run.tokenizer)
+    batches = list(_batches(run, splits, options.tokens))
+    packer = Packer(run, calibrate(run.model, batches), code_bytes(options.code == "compressed"))
+    packing = _packed(packer, settings, batches, options)
+    if options.out is not None:
+        write_safely(options.out, lambda temporary: temporary.write_bytes(packing.encoded.content))
+    scores = _scores(run, packing, splits, options)
+    if options.json:
+        print(json.dumps(_record(packing, scores, options)))
+    else:
+        _show(packing, scores, options)
+
+
+def _settings(options: PackOptions) -> PackSettings:
+    return PackSettings(**{field.name: getattr(options, field.name) for field in fields(PackSettings)})
+
+
+def _batches(run: Run, splits: TokenSplits, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Training batches of at least `tokens` tokens, in the order that the run's seed gives."""
+    train = run.config.train
+    rows = -(-tokens // train.seq_len)
+    size = min(rows, train.batch_size)
+    loader = TokenLoader(splits.train, batch_size=size, seq_len=train.seq_len, seed=train.seed)
+    return islice(loader, -(-rows // size))
+
+
+def _packed(
+    packer: Packer, settings: PackSettings, batches: list[tuple[Tensor, Tensor]], options: PackOptions
+) -> Packing:
+    """The packing, within the limit."""
+    elements = packer.elements(settings)
+    if options.fit and options.limit is not None:
+        few = list(islice(batches, -(-FIT_TOKENS // batches[0][0].numel())))
+
+        def loss(packing: Packing) -> float:
+            nats = mean_loss(packing.restored(packer.model), few)
+            tell(
+                f"--clip {packing.settings.clip:.2f} --embed-clip {packing.settings.embed_clip:.2f}: "
+                f"{packing.size.total:,} bytes, {nats:.4f} nats a token on training text"
+            )
+            return nats
+
+        return fit(packer.pack, loss, settings, elements, options.limit)
+    packing = packer.pack(settings)
+    if options.limit is not None and packing.size.exceeds(options.limit):
+        raise packing.size.refusal(options.limit, bringing_under(packing, elements, options.limit))
+    return packing
+
+
+def _scores(run: Run, packing: Packing, splits: TokenSplits, options: PackOptions) -> dict[str, Any]:
+    """Bits per byte of the run and of what comes out of the artifact, from the file where there is one."""
+    if not options.check:
+        return {}
+    packed = packing.restored(run.model)
+    if options.out is not None:
+        packed = load_run(options.out, options.device).model
+    context = run.config.train.seq_len
+    settings = dict(context=context, stride=context, limit=options.check)
+    before, after = (score(model, splits.valid, run.tokenizer, **settings) for model in (run.model, packed))
+    return {"scored_tokens": before.tokens, "bpb_before": before.bpb, "bpb_after": after.bpb}
+
+
+def _record(packing: Packing, scores: dict[str, Any], options: PackOptions) -> dict[str, Any]:
+    return {
+        "bytes": packing.size.total,
+        "artifact_bytes": packing.size.artifact,
+        "sections": dict(packing.encoded.sections),
+        "code_bytes": packing.size.code,
+        "code_files": len(needed_files()),
+        "code": options.code,
+        "limit": options.limit,
+        "codec": packing.encoded.codec,
+        "parameters": packing.parameters,
+        "settings": asdict(packing.settings),
+        **scores,
+        "tensors": {
+            name: {"kind": describe(treatment, packing.tensors[name]), "error": packing.errors[name]}
+            for name, treatment in packing.treatments.items()
+        },
+    }
+
+
+def _show(packing: Packing, scores: dict[str, Any], options: PackOptions) -> None:
+    table = Table("kept as", "tensors", "elements", "worst error")
+    table.add_column("of", overflow="fold")
+    for row in summary(packing):
+        error = f"{row['worst_error']:.2%}"
+        table.add_row(row["kind"], str(row["tensors"]), f"{row['elements']:,}", error, row["worst"])
+    Console().print(table)
+    size, sections, settings = packing.size, packing.encoded.sections, packing.settings
+    files, header = sections["files"], size.artifact - sections["files"] - sections["tensors"]
+    print(
+        f"artifact {size.artifact:,} bytes ({packing.encoded.codec}): tensors {sections['tensors']:,}, "
+        f"configuration and tokenizer {files:,}, header {header:,}; "
+        f"{size.artifact / packing.parameters:.3f} bytes a parameter"
+    )
+    print(f"code {size.code:,} bytes: {len(needed_files())} source files to load and score, {options.code}")
+    limit = "no limit" if options.limit is None else f"limit {options.limit:,}"
+    print(f"together {size.total:,} bytes, {limit}; clip {settings.clip:.2f}, {settings.embed_clip:.2f}")
+    if scores:
+        print(
+            f"bits per byte on {scores['scored_tokens']:,} validation tokens: {scores['bpb_before']:.4f}, "
+            f"packed {scores['bpb_after']:.4f}"
+        )
+    if options.out is not None:
+        print(f"artifact: {options.out}")
