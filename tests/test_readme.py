@@ -29,6 +29,7 @@ SHORTER = {
     "generate": ["--max-new-tokens=8"],
     "data": ["--max-bytes=300000"],
     "convert": ["--tokens=300"],
+    "pack": ["--tokens=512", "--check=600", "--limit=null"],
     "tasks": ["--steps=2"],
     "bench": ["--seconds=0.1", "--lengths=32", "--batch-size=1"],
 }
