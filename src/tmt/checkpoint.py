@@ -119,6 +119,16 @@ def _read_config(folder: Path) -> RunConfig:
         raise InputError(f"{path} is damaged: {error!r}") from error
 
 
+def create_folder(folder: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
+    """Make a run folder without weights; InputError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(folder)
+        config.save(folder)
+    except OSError as error:
+        raise InputError(f"cannot write the run folder {folder}: {error.strerror}") from error
+
+
 def save_weights(model: LanguageModel, folder: Path) -> None:
     """Write model.safetensors; a failure leaves the previous one."""
     write_safely(folder / WEIGHTS, lambda temporary: save_file(model_state(model), temporary))

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from tmt.errors import InputError, unknown
 from tmt.model.checks import require, require_positive
+from tmt.text import Corpus, open_corpus
 
 FORMAT = 1
 """Version of the run folder; a folder of another version is refused."""
@@ -30,6 +31,10 @@ class DataConfig:
     """Read at most this many bytes of text."""
     tokenizer: str = "bpe:4096"
     """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME."""
+
+    def corpus(self) -> Corpus:
+        """The text; InputError where it cannot be opened."""
+        return open_corpus(self.source, text_field=self.text_field, max_bytes=self.max_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tmt.checkpoint import Run, load_run, save_weights
+from tmt.checkpoint import Run, create_folder, load_run, save_weights
 from tmt.commands.report import tell
 from tmt.convert import Comparison, KernelFit, compare, require_fit, to_state
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
-from tmt.text import open_corpus
 from tmt.tokens import prepare
 
 KL_WORTH_A_WARNING = 0.01
@@ -91,20 +90,14 @@ def _ranks(text: str) -> list[int]:
 
 
 def _validation_tokens(run: Run, count: int) -> torch.Tensor:
-    data = run.config.data
-    corpus = open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
-    stream = prepare(corpus, run.tokenizer).valid
+    stream = prepare(run.config.data.corpus(), run.tokenizer).valid
     return torch.from_numpy(stream[: max(count, run.config.train.seq_len) + 1])
 
 
 def _save(run: Run, model: LanguageModel, folder: Path) -> None:
     """The run folder of the converted model; it names the run that it came from."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        run.tokenizer.save(folder)
-        replace(run.config, model=model.config, init_from=str(run.folder)).save(folder)
-    except OSError as error:
-        raise InputError(f"cannot write the run folder {folder}: {error.strerror}") from error
+    config = replace(run.config, model=model.config, init_from=str(run.folder))
+    create_folder(folder, config, run.tokenizer)
     save_weights(model, folder)
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tmt.checkpoint import Run, load_run
 from tmt.commands.harness import harness_record, require_harness, show_harness
+from tmt.commands.report import number
 from tmt.errors import InputError
 from tmt.evaluate import evaluate_run
 from tmt.text import Corpus, Split, open_corpus
@@ -102,9 +103,7 @@ def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
 def _corpus(run: Run, source: str | None) -> Corpus:
     """The named corpus whole, or the run's own as it was trained on."""
     data = run.config.data
-    if source is None:
-        return open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
-    return open_corpus(source, text_field=data.text_field)
+    return data.corpus() if source is None else open_corpus(source, text_field=data.text_field)
 
 
 def _show(record: dict[str, Any]) -> None:
@@ -114,10 +113,10 @@ def _show(record: dict[str, Any]) -> None:
         table.add_row(name, value)
     depth = Table("input token", "tokens", "mean layers", title="depth", title_justify="left")
     for name, row in record["depth_by_class"].items():
-        depth.add_row(name, f"{row['tokens']:,}", _number(row["mean_layers"], ".2f"))
+        depth.add_row(name, f"{row['tokens']:,}", number(row["mean_layers"], ".2f"))
     positions = Table("tokens read", "nats per token", title="loss by position", title_justify="left")
     for name, nats in record["nats_by_position"].items():
-        positions.add_row(name, _number(nats, ".4f"))
+        positions.add_row(name, number(nats, ".4f"))
     console = Console()
     console.print(table)
     console.print(positions)
@@ -127,10 +126,10 @@ def _show(record: dict[str, Any]) -> None:
 def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
     cost, dense = record["flops_per_token"], record["flops_per_token_dense"]
     return [
-        ("nats per token", _number(record["nats"], ".4f")),
-        ("perplexity", _number(record["ppl"], ".2f")),
-        ("bits per byte", _number(record["bpb"], ".4f")),
-        ("perplexity per word", _number(record["word_ppl"], ".1f")),
+        ("nats per token", number(record["nats"], ".4f")),
+        ("perplexity", number(record["ppl"], ".2f")),
+        ("bits per byte", number(record["bpb"], ".4f")),
+        ("perplexity per word", number(record["word_ppl"], ".1f")),
         ("context, stride", f"{record['context']}, {record['stride']}"),
         ("tokens, bytes, words", ", ".join(f"{record[key]:,}" for key in ("tokens", "bytes", "words"))),
         ("parameters", f"{record['params']:,}"),
@@ -139,7 +138,3 @@ def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("MFLOPs per token", f"{cost / 1e6:.3f} ({cost / dense:.1%} of running every layer)"),
         ("leak probe", f"{record['causal_max_diff']:.1e}"),
     ]
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)

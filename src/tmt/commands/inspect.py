@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tmt.checkpoint import load_run
 from tmt.commands.inspect_operator import inspect_operator
+from tmt.commands.report import number
 from tmt.errors import InputError
 from tmt.evaluate import inspect_text
 
@@ -82,7 +83,7 @@ def _layer_table(layers: list[Record]) -> Table:
         table.add_row(
             str(record["layer"]),
             str(record["tokens"]),
-            _number(record["mean_gate"], ".2f"),
+            number(record["mean_gate"], ".2f"),
             _numbers(record["half_lives"], ".0f"),
             _numbers(record["similarity_gains"], ".2f"),
         )
@@ -105,10 +106,10 @@ def _token_table(records: list[Record]) -> Table:
         for heading in ("layers", "left after", f"gate {shown}", f"attends in layer {shown}"):
             table.add_column(heading)
     for record in records:
-        cells = [str(record["position"]), repr(record["text"]), _number(record["nats"], ".2f")]
+        cells = [str(record["position"]), repr(record["text"]), number(record["nats"], ".2f")]
         if traced:
             left, gate = record["exit_layer"], record["gates"][record["layer"]]
-            cells += [str(record["layers_run"]), _number(left, "d"), _number(gate, ".2f"), _attention(record)]
+            cells += [str(record["layers_run"]), number(left, "d"), number(gate, ".2f"), _attention(record)]
         table.add_row(*map(Text, cells))
     return table
 
@@ -123,9 +124,5 @@ def _attention(record: Record) -> str:
     return ", ".join(parts)
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
-
-
 def _numbers(values: list[float | None] | None, form: str) -> str:
-    return "–" if values is None else " ".join(_number(value, form) for value in values)
+    return "–" if values is None else " ".join(number(value, form) for value in values)

@@ -11,7 +11,7 @@ from rich.table import Table
 from tmt.analysis.operator import KernelRecord, model_kernels, operator_records
 from tmt.analysis.picture import check_picture, draw_symbols
 from tmt.checkpoint import Run
-from tmt.commands.report import tell
+from tmt.commands.report import number, tell
 
 COLUMNS = (
     "layer", "head", "index", "with I", "distance", "log10 cond", "σ < 1e-6", "at 2n", "rank", "w0",
@@ -54,14 +54,14 @@ def _table(records: list[KernelRecord]) -> Table:
         table.add_row(
             record.layer,
             str(record.head),
-            _number(record.index, "d"),
-            _number(record.residual_index, "d"),
+            number(record.index, "d"),
+            number(record.residual_index, "d"),
             f"{record.distance:.1e}",
             _bounds(record),
-            _number(record.small_singular_values, "d"),
-            _number(record.small_singular_values_doubled, "d"),
-            _number(record.rank, "d"),
-            _number(record.first_tap_share, ".2f"),
+            number(record.small_singular_values, "d"),
+            number(record.small_singular_values_doubled, "d"),
+            number(record.rank, "d"),
+            number(record.first_tap_share, ".2f"),
         )
     return table
 
@@ -70,7 +70,3 @@ def _bounds(record: KernelRecord) -> str:
     if record.log10_condition is not None:
         return "{:.1f}–{:.1f}".format(*record.log10_condition)
     return "∞" if record.leading_zeros else "–"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)

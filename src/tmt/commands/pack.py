@@ -28,7 +28,6 @@ from tmt.checkpoint import Run, load_run, model_state, write_safely
 from tmt.commands.report import tell
 from tmt.errors import InputError
 from tmt.evaluate import score
-from tmt.text import open_corpus
 from tmt.tokens import TokenLoader, TokenSplits, prepare
 
 FIT_TOKENS = 8192
@@ -85,9 +84,7 @@ def pack(options: PackOptions) -> None:
         raise InputError(f"{options.out} is a folder; name a file, such as --out {options.out}/model.tmt")
     run = load_run(options.run, options.device)
     treatments(run.model, model_state(run.model), settings)  # refuses before the long work
-    data = run.config.data
-    corpus = open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
-    splits = prepare(corpus, run.tokenizer)
+    splits = prepare(run.config.data.corpus(), run.tokenizer)
     batches = list(_batches(run, splits, options.tokens))
     packer = Packer(run, calibrate(run.model, batches), code_bytes(options.code == "compressed"))
     packing = _packed(packer, settings, batches, options)

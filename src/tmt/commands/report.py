@@ -20,6 +20,11 @@ def tell(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def number(value: float | None, form: str) -> str:
+    """A cell of a table; a dash where there is no value."""
+    return "–" if value is None else format(value, form)
+
+
 def print_summary(run: Run, splits: TokenSplits) -> None:
     """Score validation and test with the kept weights and print them with a sample continuation."""
     context = run.config.train.seq_len

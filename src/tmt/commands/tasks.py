@@ -132,8 +132,7 @@ def _information_jobs(options: TasksOptions, sizes: Information) -> Iterator[Job
         if options.arch or options.preset or options.set:
             raise InputError("--encoder brings its own model: leave --arch, --preset and --set out")
         run, tokenizer = load_config(options.encoder), load_run_tokenizer(options.encoder)
-        data = run.data
-        corpus = open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
+        corpus = run.data.corpus()
         models = {run.arch: run.model}
         if sizes.length > run.model.longest:
             raise InputError(f"length={sizes.length} exceeds the encoder's {run.model.limit}")

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import torch
 
-from tmt.checkpoint import checked_device, load_config, load_run, load_run_tokenizer, load_weights
+from tmt.checkpoint import (
+    checked_device,
+    create_folder,
+    load_config,
+    load_run,
+    load_run_tokenizer,
+    load_weights,
+)
 from tmt.commands.report import print_summary, tell
 from tmt.commands.train_options import TrainOptions, given_fields, resolve
 from tmt.config import RunConfig
@@ -32,7 +39,7 @@ def train(options: TrainOptions, given: frozenset[str] = frozenset()) -> None:
     torch.manual_seed(config.train.seed)
     model = build_model(config.arch, config.model)
     if ranks.first and not options.resume:
-        _create(folder, config, tokenizer)
+        create_folder(folder, config, tokenizer)
     ranks.wait()
     saved = options.resume and Trainer.state_path(folder).exists()
     if config.init_from and not saved:
@@ -76,9 +83,7 @@ def _resume(options: TrainOptions, given: frozenset[str]) -> tuple[RunConfig, To
     config = load_config(options.folder)
     config.check_unchanged(given_fields(options, given))
     tokenizer = load_tokenizer(options.folder)
-    data = config.data
-    corpus = open_corpus(data.source, text_field=data.text_field, max_bytes=data.max_bytes)
-    return config, tokenizer, _tokens(config, tokenizer, corpus)
+    return config, tokenizer, _tokens(config, tokenizer, config.data.corpus())
 
 
 def _tokens(config: RunConfig, tokenizer: Tokenizer, corpus: Corpus) -> TokenSplits:
@@ -92,15 +97,6 @@ def _tokens(config: RunConfig, tokenizer: Tokenizer, corpus: Corpus) -> TokenSpl
                 f"{config.train.seq_len}; give more text or a shorter --seq-len"
             )
     return splits
-
-
-def _create(folder: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(folder)
-        config.save(folder)
-    except OSError as error:
-        raise InputError(f"cannot write the run folder {folder}: {error.strerror}") from error
 
 
 def _validation(

@@ -51,9 +51,9 @@ def to_state(model: LanguageModel, rank: int, head: int) -> tuple[ToeplitzMixer,
         raise InputError(
             f"rank={rank} and head={head} must be at least 0, head at most {config.kernel_length}"
         )
-    if config.kernel == "expsum" and rank >= config.kernel_rank and head >= config.kernel_head:
+    exact = config.kernel == "expsum" and rank >= config.kernel_rank and head >= config.kernel_head
+    if exact:
         rank, head = config.kernel_rank, config.kernel_head
-    exact = config.kernel == "expsum" and (rank, head) == (config.kernel_rank, config.kernel_head)
     converted = ToeplitzMixer(_state_config(config, rank, head)).eval()
     own = model.state_dict()
     weights = own if exact else {name: weight for name, weight in own.items() if ".kernel." not in name}

@@ -94,27 +94,30 @@ class ToeplitzConvolution(nn.Module):
             y = state(x, filter, self.kernel, cache, last)
         else:
             y = (direct if self.decode == "direct" else relaxed)(x, filter, cache, last)
-        positions = cache.positions
+        positions: Tensor | int = cache.positions
         if last:
             rows = torch.arange(len(x), device=x.device)
-            positions = positions[rows, cache.new - 1][:, None]
+            positions = cache.positions[rows, cache.new - 1][:, None]
             y = y if y.shape[1] == 1 else y[rows, cache.new - 1][:, None]
         elif cache.fresh:
-            positions = positions[:1]
+            positions = x.shape[1]
         return self._finished(y, positions).to(x.dtype)
 
-    def _finished(self, y: Tensor, positions: Tensor) -> Tensor:
-        """Divide, and add the bias, at `positions` (B or 1, T)."""
+    def _finished(self, y: Tensor, positions: Tensor | int) -> Tensor:
+        """Divide, and add the bias, at `positions` (B, T), or at the first so many."""
         if self.mean:
-            sums = at_least_float32(self.taps(int(positions.max()) + 1).sum(1)).cumsum(-1)
+            reach = positions if isinstance(positions, int) else int(positions.max()) + 1
+            sums = at_least_float32(self.taps(reach).sum(1)).cumsum(-1)
             y = y / _at(sums, positions)
         if self.bias is None:
             return y
         return y + (_at(self.bias, positions) if self.by_position else self.bias)
 
 
-def _at(values: Tensor, positions: Tensor) -> Tensor:
-    """(H, n) values at positions (B, T) as (B, T, H, 1); the last one beyond n."""
-    if len(positions) == 1 and positions.shape[1] <= values.shape[1] and int(positions[0, 0]) == 0:
-        return values[:, : positions.shape[1]].T[None, :, :, None]
+def _at(values: Tensor, positions: Tensor | int) -> Tensor:
+    """(H, n) values at positions (B, T), or the first T, as (B or 1, T, H, 1); the last one beyond n."""
+    if isinstance(positions, int):
+        if positions <= values.shape[1]:
+            return values[:, :positions].T[None, :, :, None]
+        positions = torch.arange(positions, device=values.device)[None]
     return values[:, positions.clamp(max=values.shape[1] - 1)].permute(1, 2, 0)[..., None]

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from tmt.layers.cache import Cache
 from tmt.layers.feed_forward import MLP
+from tmt.layers.linear import Linear
 from tmt.layers.norm import LayerNorm, RMSNorm
 from tmt.layers.toeplitz_kernel import Init
 from tmt.model.base import Hidden, LanguageModel, ModelOutput
-from tmt.model.checks import require_positive
+from tmt.model.checks import require, require_positive
 from tmt.model.common_config import ModelConfig
 
 Norm = LayerNorm | RMSNorm
@@ -48,6 +49,12 @@ class MixerConfig(ModelConfig):
         """Validate every field."""
         super().__post_init__()
         require_positive(self, "kernel_length", "ffn_dim")
+
+    def require_heads_or_none(self) -> None:
+        """InputError unless n_heads is 0 or shares out d_model."""
+        require(self.n_heads >= 0, self, "n_heads", "must not be negative")
+        if self.n_heads:
+            self.require_heads(rotated=False)
 
     @property
     def longest(self) -> int:
@@ -95,6 +102,21 @@ class TokenMixer(nn.Module):
     def ops(self) -> dict[str, str]:
         """See :meth:`LanguageModel.ops`."""
         return {}
+
+
+class HeadedMixing(TokenMixer):
+    """What mixes H heads of channels: a projection before and one behind; neither without heads."""
+
+    def __init__(self, d_model: int, n_heads: int, output_bias: bool = True):
+        super().__init__()
+        self.heads = max(1, n_heads)
+        self.input = Linear(d_model, d_model) if n_heads else nn.Identity()
+        self.output = Linear(d_model, d_model, bias=output_bias) if n_heads else nn.Identity()
+
+    def row_flops(self, rows: int, mixed: int) -> int:
+        """See :class:`TokenMixer`."""
+        projections = ((self.input, rows), (self.output, mixed))
+        return sum(2 * n * m.weight.numel() for m, n in projections if isinstance(m, nn.Linear))
 
 
 class MixerBlock(nn.Module):

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmt.layers.cache import Cache
-from tmt.layers.linear import Linear
 from tmt.layers.toeplitz_convolution import Bias, ToeplitzConvolution
 from tmt.layers.toeplitz_kernel import (
     DecayKernel,
@@ -21,7 +20,7 @@ from tmt.layers.toeplitz_kernel import (
     SoftplusKernel,
 )
 from tmt.model.checks import require
-from tmt.model.mixer import MixerConfig, MixerModel, TokenMixer
+from tmt.model.mixer import HeadedMixing, MixerConfig, MixerModel, TokenMixer
 
 _COMMON = dict(vocab_size=50257, max_seq_len=8192)
 
@@ -77,9 +76,7 @@ class ToeplitzConfig(MixerConfig):
     def __post_init__(self):
         """Validate every field."""
         super().__post_init__()
-        require(self.n_heads >= 0, self, "n_heads", "must not be negative")
-        if self.n_heads:
-            self.require_heads(rotated=False)
+        self.require_heads_or_none()
         width = self.d_model // max(1, self.n_heads)
         require(1 <= self.channel_kernel <= width, self, "channel_kernel", f"must be in [1, {width}]")
         for name in ("kernel_rank", "kernel_head"):
@@ -102,7 +99,7 @@ class ToeplitzConfig(MixerConfig):
         return "state" if self.kernel == "expsum" and self.beyond != "fir" else "direct"
 
 
-class ToeplitzMixing(TokenMixer):
+class ToeplitzMixing(HeadedMixing):
     """Projection into heads, causal convolution of each head's channels, projection back.
 
     Without heads one kernel serves all channels and nothing is projected. The weights do not depend on the
@@ -110,11 +107,7 @@ class ToeplitzMixing(TokenMixer):
     """
 
     def __init__(self, config: ToeplitzConfig):
-        super().__init__()
-        d = config.d_model
-        self.heads = max(1, config.n_heads)
-        self.input = Linear(d, d) if config.n_heads else nn.Identity()
-        self.output = Linear(d, d, bias=config.output_bias) if config.n_heads else nn.Identity()
+        super().__init__(config.d_model, config.n_heads, config.output_bias)
         self.dropout = nn.Dropout(config.dropout)
         inner = config.bias if config.inner_bias else "none"
         biases = (inner, config.bias) if config.expanded else (config.bias,)
@@ -132,11 +125,6 @@ class ToeplitzMixing(TokenMixer):
     def flops(self, length: int) -> int:
         """See :class:`TokenMixer`."""
         return sum(convolution.flops(length) for convolution in self.convolutions)
-
-    def row_flops(self, rows: int, mixed: int) -> int:
-        """See :class:`TokenMixer`."""
-        projections = ((self.input, rows), (self.output, mixed))
-        return sum(2 * n * m.weight.numel() for m, n in projections if isinstance(m, nn.Linear))
 
     def initialise(self, init: Init) -> None:
         """See :class:`TokenMixer`."""

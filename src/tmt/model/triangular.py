@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tmt.layers.cache import Cache
-from tmt.layers.linear import Linear
 from tmt.layers.toeplitz_kernel import NOISE, Init
 from tmt.model.base import LanguageModel
 from tmt.model.checks import require
-from tmt.model.mixer import MixerConfig, MixerModel, TokenMixer
+from tmt.model.mixer import HeadedMixing, MixerConfig, MixerModel, TokenMixer
 
 _COMMON = dict(vocab_size=50257, max_seq_len=8192)
 
@@ -35,21 +34,16 @@ class TriangularConfig(MixerConfig):
     def __post_init__(self):
         """Validate every field."""
         super().__post_init__()
-        require(self.n_heads >= 0, self, "n_heads", "must not be negative")
-        if self.n_heads:
-            self.require_heads(rotated=False)
+        self.require_heads_or_none()
         require(self.beyond == "error", self, "beyond", "is no option for a matrix over positions")
 
 
-class TriangularMixing(TokenMixer):
+class TriangularMixing(HeadedMixing):
     """``y[t] = Σ_{s≤t} W[t, s] x[s] + b[t]``, one matrix per head."""
 
     def __init__(self, config: TriangularConfig):
-        super().__init__()
-        d, n = config.d_model, config.kernel_length
-        self.heads, self.width = max(1, config.n_heads), d
-        self.input = Linear(d, d) if config.n_heads else nn.Identity()
-        self.output = Linear(d, d) if config.n_heads else nn.Identity()
+        super().__init__(config.d_model, config.n_heads)
+        n, self.width = config.kernel_length, config.d_model
         self.weight = nn.Parameter(torch.empty(self.heads, n, n))
         self.bias = nn.Parameter(torch.empty(self.heads, n))
 
@@ -72,11 +66,6 @@ class TriangularMixing(TokenMixer):
     def flops(self, length: int) -> int:
         """See :class:`TokenMixer`."""
         return self._flops(1, length, length)
-
-    def row_flops(self, rows: int, mixed: int) -> int:
-        """See :class:`TokenMixer`."""
-        projections = ((self.input, rows), (self.output, mixed))
-        return sum(2 * n * m.weight.numel() for m, n in projections if isinstance(m, nn.Linear))
 
     def initialise(self, init: Init) -> None:
         """The identity and a little noise, or He's weights of a linear layer."""

@@ -24,7 +24,7 @@ def toeplitz_flops(
     channels, kernels = batch * heads * width, heads * channel_kernels
     if impl == "fft":
         size = fft_length(length, taps)
-        transform = 2.5 * size * log2(size)
+        transform = transform_flops(size)
         return round(channels * (2 * transform + 8 * channel_kernels * (size // 2 + 1)) + kernels * transform)
     if impl == "dense":
         return 2 * channels * channel_kernels * length**2
@@ -33,3 +33,8 @@ def toeplitz_flops(
         entries = sum((rows.stop - rows.start) * (past.stop - past.start) for rows, past, _ in spans)
         return 2 * channels * channel_kernels * entries
     raise unknown("Toeplitz product implementation", impl, ("dense", "fft", "blocked"))
+
+
+def transform_flops(length: int) -> float:
+    """Of one real transform, forward or back: ``5/2 p log2 p``, the radix-2 count."""
+    return 2.5 * length * log2(length)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tmt.ops.precision import at_least_float32
+from tmt.ops.toeplitz.flops import transform_flops
 from tmt.ops.toeplitz.reference import channel_sum
 
 LONGEST_PRODUCT = 32
@@ -33,10 +34,10 @@ def tile(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def tile_flops(batch: int, size: int, heads: int, shifts: int, width: int) -> int:
-    """Operations of :func:`tile`; a real transform of length p counts 2.5 p log2 p, a complex product 6."""
+    """Operations of :func:`tile`; a complex product counts 6."""
     if size <= LONGEST_PRODUCT:
         return 2 * batch * heads * shifts * width * size * size
     length = 2 * size
-    transform = 5 * length * (length.bit_length() - 1) // 2
+    transform = int(transform_flops(length))
     rows = batch * heads * width
     return transform * (rows * (1 + shifts) + heads * shifts) + 6 * rows * shifts * (size + 1)
