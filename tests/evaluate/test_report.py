@@ -22,6 +22,7 @@ def test_record_agrees_with_the_score(variant: str):
         assert record[name] == getattr(result, name)
     assert record["params"] == model.num_parameters()
     assert (record["split"], record["context"], record["stride"]) == ("test", 16, 4)
+    assert record["bytes_of"] == "text"
     assert record["causal_max_diff"] < 1e-9
     inputs = sum(row["tokens"] for row in record["depth_by_class"].values())
     assert inputs == result.seen.sum()
@@ -35,6 +36,11 @@ def test_a_diverged_model_still_makes_valid_json():
     )
     assert record["nats"] is record["ppl"] is None
     assert record["stride"] == 16
+
+
+def test_a_test_split_that_is_the_validation_split_goes_by_its_name():
+    record = evaluate_run(tiny(), BYTES, Splits(TRAIN, TEST, TEST), context=16, limit=9, progress=False)
+    assert record["split"] == "valid"
 
 
 def test_keys_do_not_depend_on_the_architecture():

@@ -61,12 +61,12 @@ def test_the_two_halves_of_the_way():
     assert GolfConfig().route(looped=False) == ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10])
 
 
-def test_loops_begin_once_and_stay():
+def test_loops_begin_at_their_share_of_the_training():
     model, tokens = fresh_golf(), draw_tokens(1, 5)
     keys = model.state_dict().keys()
     assert model.looping
     model.train()
-    for share, looped in ((0.0, False), (0.34, False), (0.35, True), (0.0, True)):
+    for share, looped in ((0.0, False), (0.34, False), (0.35, True), (1.0, True)):
         model.set_progress(share)
         assert model.looping == looped
         assert trace(model, tokens)[0] == LAYERS[looped]

@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 from torch.optim import AdamW
 
 from tiny_models import MIXERS, VARIANTS, tiny
-from tmt.config import OptimConfig
+from tmt.config import RECIPES, OptimConfig
+from tmt.model import build_model
+from tmt.model.golf_config import GolfConfig
 from tmt.training.muon import Muon
 from tmt.training.optimizers import build_optimizers, describe, parameter_groups
 
@@ -84,3 +87,20 @@ def test_groups_are_described_in_full():
     counts = [int(line.split(": ")[1].split(" ")[0].replace(",", "")) for line in lines]
     assert sum(counts) == sum(p.numel() for p in model.parameters())
     assert "muon, lr 0.02, decay 0.1" in lines[0]
+
+
+def test_the_golf_recipe_on_the_golf_record():
+    """66 matrices, the embeddings alone, and 23,850 numbers that steer."""
+    config = OptimConfig(**RECIPES["golf"]["optim"])
+    with torch.device("meta"):
+        model = build_model("golf", GolfConfig.preset("record"))
+    matrices, embeddings, small = parameter_groups(model, config)
+    assert len(matrices.parameters) == 6 * 11
+    assert embeddings.parameters == [model.embedding.weight]
+    assert (matrices.lr, matrices.weight_decay) == (0.022, 0.095)
+    assert (embeddings.lr, embeddings.weight_decay) == (0.03, 0.095)
+    assert (small.lr, small.weight_decay) == (0.02, 0.02)
+    assert {parameter.dim() for parameter in small.parameters} == {1, 2, 3}
+    muon, adamw = build_optimizers([matrices, embeddings, small], config)
+    assert (muon.equal_rows, len(muon.coefficients)) == (True, 5)
+    assert adamw.param_groups[0]["betas"] == (0.9, 0.95)

@@ -1,5 +1,6 @@
 """The learning rate over a run, and the published scheduler."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from torch.optim import SGD
 from trainers import make_trainer, run
 
-from tmt.training.scheduler import cosine_warmup, cosine_warmup_scheduler
+from tmt.config import RECIPES, OptimConfig
+from tmt.training.scheduler import cosine_warmup, cosine_warmup_scheduler, momentum, rate_factor
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,43 @@ def test_a_run_follows_the_schedule_in_every_group(tmp_path: Path):
     assert [line["lr"] for line in lines if "lr" in line] == pytest.approx([0.02 * f for f in factors])
     rates = [group["lr"] for o in trainer.optimizers for group in o.param_groups]
     assert rates == pytest.approx([0.625 * peak for peak in peaks])
+
+
+GOLF = OptimConfig(**RECIPES["golf"]["optim"])
+
+
+@pytest.mark.parametrize(("share", "factor"), [(0, 1), (0.333, 1), (0.6665, 0.5), (1, 0), (1.01, 0)])
+def test_the_warmdown_of_the_golf_recipe(share: float, factor: float):
+    assert rate_factor(share, GOLF) == pytest.approx(factor, abs=1e-9)
+
+
+@given(st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 0.3))
+def test_a_warmdown_is_flat_then_falls_without_a_jump(fall: float, floor: float, warmup: float):
+    config = OptimConfig(schedule="warmdown", warmdown=fall, min_lr_ratio=floor, warmup=warmup)
+    factors = [rate_factor(i / 1000, config) for i in range(1001)]
+    falling = factors[round(1000 * warmup) + 1 :]
+    assert falling == sorted(falling, reverse=True)
+    assert max(abs(a - b) for a, b in itertools.pairwise(falling)) <= 1.001e-3 / fall
+    assert factors[-1] == pytest.approx(floor)
+    assert factors[0] == (0 if warmup else 1)
+
+
+def test_momentum_rises_in_a_straight_line():
+    steps = 4600
+    shares = {0: 0.92, 750: 0.945, 1500: 0.97, 4600: 0.97}
+    for step, expected in shares.items():
+        assert momentum(step / steps, GOLF) == pytest.approx(expected, abs=1e-4)
+    assert momentum(0.0, OptimConfig(momentum=0.9)) == 0.9
+
+
+def test_muon_is_told_its_momentum(tmp_path: Path):
+    trainer = make_trainer(
+        tmp_path, steps=4, optim=dict(momentum_start=0.5, momentum=0.9, momentum_warmup=0.5)
+    )
+    muon = trainer.optimizers[0].param_groups[0]
+    seen = []
+    for _ in range(4):
+        trainer.take_step()
+        seen.append(muon["momentum"])
+    assert seen == pytest.approx([0.5, 0.7, 0.9, 0.9])
+    assert all("momentum" not in group for group in trainer.optimizers[1].param_groups)

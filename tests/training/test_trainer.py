@@ -50,7 +50,7 @@ def test_accumulated_small_batches_are_one_large_batch(tmp_path: Path, monkeypat
     for name, gradient in expected.items():
         torch.testing.assert_close(actual[name], gradient, rtol=1e-4, atol=1e-6)
     for _ in range(3):
-        assert parts.take_step().loss == pytest.approx(whole.take_step().loss, abs=2e-5)
+        assert parts.take_step().loss == pytest.approx(whole.take_step().loss, abs=5e-5)
 
 
 @pytest.mark.parametrize("limit", [0.01, 0.0, 1e6])
@@ -72,12 +72,11 @@ def floats(model: torch.nn.Module) -> dict[str, Tensor]:
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_the_average_is_that_of_the_weights(arch: str, tmp_path: Path):
     trainer = make_trainer(tmp_path, arch, steps=6, optim={"ema_decay": 0.8})
-    expected: dict[str, Tensor] = {}
+    expected = {name: weight.clone() for name, weight in floats(trainer.model).items()}
     for _ in range(5):
         trainer.take_step()
         for name, weight in floats(trainer.model).items():
-            new = weight.clone()
-            expected[name] = 0.8 * expected[name] + 0.2 * new if name in expected else new
+            expected[name] = 0.8 * expected[name] + 0.2 * weight
     for name, weight in floats(trainer.evaluated_model).items():
         torch.testing.assert_close(weight, expected[name], msg=name)
     assert trainer.evaluated_model is not trainer.model

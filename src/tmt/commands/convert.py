@@ -14,7 +14,6 @@ from tmt.commands.report import tell
 from tmt.convert import Comparison, KernelFit, compare, require_fit, to_state
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
-from tmt.tokens import prepare
 
 KL_WORTH_A_WARNING = 0.01
 
@@ -90,7 +89,7 @@ def _ranks(text: str) -> list[int]:
 
 
 def _validation_tokens(run: Run, count: int) -> torch.Tensor:
-    stream = prepare(run.config.data.corpus(), run.tokenizer).valid
+    stream = run.config.data.open().tokens(run.tokenizer).valid
     return torch.from_numpy(stream[: max(count, run.config.train.seq_len) + 1])
 
 

@@ -9,11 +9,11 @@ from rich.table import Table
 
 from tmt.checkpoint import Run, load_run
 from tmt.commands.harness import harness_record, require_harness, show_harness
-from tmt.commands.report import number
+from tmt.commands.report import number, tell
 from tmt.errors import InputError
 from tmt.evaluate import evaluate_run
-from tmt.text import Corpus, Split, open_corpus
-from tmt.tokens import prepare
+from tmt.text import Split
+from tmt.tokens import Source, open_source
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,17 @@ def _harness_record(run: Run, options: EvaluateOptions, tasks: str) -> dict[str,
 
 
 def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
-    corpus = _corpus(run, options.data)
+    source = _source(run, options.data)
+    splits = source.tokens(run.tokenizer)
+    if options.split not in splits.documents:
+        tell(f"{source.name} has no {options.split} files: scoring the validation split")
     return {
         "arch": run.config.arch,
-        "data": corpus.name,
+        "data": source.name,
         **evaluate_run(
             run.model,
             run.tokenizer,
-            prepare(corpus, run.tokenizer),
+            splits,
             split=options.split,
             context=run.config.train.seq_len if options.context is None else options.context,
             stride=options.stride,
@@ -100,10 +103,10 @@ def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _corpus(run: Run, source: str | None) -> Corpus:
+def _source(run: Run, name: str | None) -> Source:
     """The named corpus whole, or the run's own as it was trained on."""
     data = run.config.data
-    return data.corpus() if source is None else open_corpus(source, text_field=data.text_field)
+    return data.open() if name is None else open_source(name, text_field=data.text_field)
 
 
 def _show(record: dict[str, Any]) -> None:
@@ -129,6 +132,7 @@ def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("nats per token", number(record["nats"], ".4f")),
         ("perplexity", number(record["ppl"], ".2f")),
         ("bits per byte", number(record["bpb"], ".4f")),
+        ("bytes of", record["bytes_of"]),
         ("perplexity per word", number(record["word_ppl"], ".1f")),
         ("context, stride", f"{record['context']}, {record['stride']}"),
         ("tokens, bytes, words", ", ".join(f"{record[key]:,}" for key in ("tokens", "bytes", "words"))),

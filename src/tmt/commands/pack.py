@@ -28,7 +28,7 @@ from tmt.checkpoint import Run, load_run, model_state, write_safely
 from tmt.commands.report import tell
 from tmt.errors import InputError
 from tmt.evaluate import score
-from tmt.tokens import TokenLoader, TokenSplits, prepare
+from tmt.tokens import TokenSplits, training_loader
 
 FIT_TOKENS = 8192
 """Tokens of the calibration text on which --fit compares its choices, rounded up to a batch."""
@@ -84,7 +84,7 @@ def pack(options: PackOptions) -> None:
         raise InputError(f"{options.out} is a folder; name a file, such as --out {options.out}/model.tmt")
     run = load_run(options.run, options.device)
     treatments(run.model, model_state(run.model), settings)  # refuses before the long work
-    splits = prepare(run.config.data.corpus(), run.tokenizer)
+    splits = run.config.data.open().tokens(run.tokenizer)
     batches = list(_batches(run, splits, options.tokens))
     packer = Packer(run, calibrate(run.model, batches), code_bytes(options.code == "compressed"))
     packing = _packed(packer, settings, batches, options)
@@ -106,7 +106,7 @@ def _batches(run: Run, splits: TokenSplits, tokens: int) -> Iterator[tuple[Tenso
     train = run.config.train
     rows = -(-tokens // train.seq_len)
     size = min(rows, train.batch_size)
-    loader = TokenLoader(splits.train, batch_size=size, seq_len=train.seq_len, seed=train.seed)
+    loader = training_loader(splits.train, batch_size=size, seq_len=train.seq_len, seed=train.seed)
     return islice(loader, -(-rows // size))
 
 

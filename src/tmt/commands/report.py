@@ -32,7 +32,7 @@ def print_summary(run: Run, splits: TokenSplits) -> None:
     table = Table(title=title, box=SIMPLE_HEAD)
     for column in ("split", "nats/token", "PPL", "bits/byte", "depth", "FLOPs/token", "no exits"):
         table.add_column(column, justify="left" if column == "split" else "right", no_wrap=True)
-    for split in ("valid", "test"):
+    for split in [name for name in splits.documents if name != "train"]:
         result = evaluate_run(run.model, run.tokenizer, splits, split=split, context=context)
         table.add_row(
             split,

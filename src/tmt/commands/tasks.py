@@ -19,8 +19,7 @@ from tmt.tasks.learn import Plan, TaskJob
 from tmt.tasks.models import configure
 from tmt.tasks.results import Job, Record, Results
 from tmt.tasks.table import text_tables
-from tmt.text import open_corpus
-from tmt.tokens import make_tokenizer, prepare
+from tmt.tokens import make_tokenizer, open_source
 
 STDOUT = "-"
 LIST = "list"
@@ -120,7 +119,7 @@ def _jobs(options: TasksOptions) -> Iterator[Job]:
 def _information_jobs(options: TasksOptions, sizes: Information) -> Iterator[Job]:
     plans = _plans(options, sizes.default_steps, batch_size=32, lr="1e-3")
     if options.encoder is None:
-        tokenizer, corpus = make_tokenizer("bytes"), open_corpus(CORPUS)
+        tokenizer, source = make_tokenizer("bytes"), open_source(CORPUS)
         models = {
             arch: configure(
                 arch, options.preset, _overrides(options),
@@ -132,13 +131,13 @@ def _information_jobs(options: TasksOptions, sizes: Information) -> Iterator[Job
         if options.arch or options.preset or options.set:
             raise InputError("--encoder brings its own model: leave --arch, --preset and --set out")
         run, tokenizer = load_config(options.encoder), load_run_tokenizer(options.encoder)
-        corpus = run.data.corpus()
+        source = run.data.open()
         models = {run.arch: run.model}
         if sizes.length > run.model.longest:
             raise InputError(f"length={sizes.length} exceeds the encoder's {run.model.limit}")
-    splits = prepare(corpus, tokenizer)
+    splits = source.tokens(tokenizer)
     for (arch, config), kind, plan in product(models.items(), get_args(EncoderKind), plans):
-        yield InformationJob(sizes, kind, arch, config, plan, corpus.name, splits, options.encoder)
+        yield InformationJob(sizes, kind, arch, config, plan, source.name, splits, options.encoder)
 
 
 def _plans(options: TasksOptions, steps: int, *, batch_size: int, lr: str) -> list[Plan]:

@@ -20,8 +20,8 @@ from tmt.errors import InputError
 from tmt.evaluate import score
 from tmt.model import build_model
 from tmt.model.base import LanguageModel
-from tmt.text import SPLITS, Corpus, open_corpus
-from tmt.tokens import Tokenizer, TokenSplits, load_tokenizer, make_tokenizer, prepare
+from tmt.text import SPLITS
+from tmt.tokens import Source, Tokenizer, TokenSplits, load_tokenizer
 from tmt.training.distributed import Ranks
 from tmt.training.log import MetricsLog, Progress, summary_writer
 from tmt.training.loop import Trainer
@@ -65,15 +65,14 @@ def _begin(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
     folder = options.folder
     if (folder / "config.yaml").exists():
         raise InputError(f"{folder} holds a run already; add --resume, or name another folder with --out")
-    resolve(options, vocab_size=2)
-    corpus = open_corpus(options.data, text_field=options.text_field, max_bytes=options.max_bytes)
+    source = resolve(options, vocab_size=2).data.open()
     if options.init_from:
         load_config(options.init_from)
         tokenizer = load_run_tokenizer(options.init_from)
     else:
-        tokenizer = make_tokenizer(options.tokenizer, corpus)
+        tokenizer = source.tokenizer(options.tokenizer)
     config = resolve(options, tokenizer.vocab_size)
-    return config, tokenizer, _tokens(config, tokenizer, corpus)
+    return config, tokenizer, _tokens(config, tokenizer, source)
 
 
 def _resume(options: TrainOptions, given: frozenset[str]) -> tuple[RunConfig, Tokenizer, TokenSplits]:
@@ -83,17 +82,17 @@ def _resume(options: TrainOptions, given: frozenset[str]) -> tuple[RunConfig, To
     config = load_config(options.folder)
     config.check_unchanged(given_fields(options, given))
     tokenizer = load_tokenizer(options.folder)
-    return config, tokenizer, _tokens(config, tokenizer, config.data.corpus())
+    return config, tokenizer, _tokens(config, tokenizer, config.data.open())
 
 
-def _tokens(config: RunConfig, tokenizer: Tokenizer, corpus: Corpus) -> TokenSplits:
+def _tokens(config: RunConfig, tokenizer: Tokenizer, source: Source) -> TokenSplits:
     """The corpus as tokens, long enough to train and evaluate on."""
-    splits = prepare(corpus, tokenizer)
+    splits = source.tokens(tokenizer)
     for split in SPLITS:
         length = len(getattr(splits, split))
         if length <= config.train.seq_len:
             raise InputError(
-                f"the {split} split of {corpus.name} has {length} tokens, too few for seq_len="
+                f"the {split} split of {source.name} has {length} tokens, too few for seq_len="
                 f"{config.train.seq_len}; give more text or a shorter --seq-len"
             )
     return splits
@@ -121,9 +120,11 @@ def _validation(
 
 def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits) -> None:
     """Say what is about to be trained on what."""
-    for split in SPLITS:
-        documents, size = splits.documents[split], splits.bytes[split]
-        tell(f"{split}: {documents:,} documents, {len(getattr(splits, split)):,} tokens, {size:,} bytes")
+    for split, documents in splits.documents.items():
+        size = f", {splits.bytes[split]:,} bytes" if splits.bytes else ""
+        tell(f"{split}: {documents:,} documents, {len(getattr(splits, split)):,} tokens{size}")
+    if splits.test is splits.valid:
+        tell("test: the validation split")
     tell(f"{config.arch} {config.preset}: {model.num_parameters():,} parameters")
     for line in describe(parameter_groups(model, config.optim)):
         tell(f"  {line}")

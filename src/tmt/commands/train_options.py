@@ -21,14 +21,16 @@ class TrainOptions:
     preset: str = "nano"
     """Size: nano, small, medium, base or large."""
     data: str = "sotu"
-    """Corpus: sotu (embedded), a .txt/.jsonl/.jsonl.gz/.parquet file or a folder of them, wikitext-2,
-    wikitext-103, c4, tinystories, or a hub data set as owner/name."""
+    """Corpus: sotu (embedded), a .txt/.jsonl/.jsonl.gz/.parquet file or a folder of them, a folder of token
+    files (*_train_*.bin, *_val_*.bin), wikitext-2, wikitext-103, c4, tinystories, or a hub data set as
+    owner/name."""
     text_field: str = "text"
     """Field of JSON lines and parquet files that holds the text."""
     max_bytes: int | None = None
     """Read at most this many bytes of text."""
-    tokenizer: str = "bpe:4096"
-    """bytes, bpe:N, sp:N (SentencePiece), a tokenizer file, or hf:NAME."""
+    tokenizer: str = "auto"
+    """bytes, bpe:N, sp:N (SentencePiece), a tokenizer file, or hf:NAME; auto: that of the token files, for
+    text bpe:4096."""
     steps: int | None = None
     """Optimiser steps; instead of minutes."""
     minutes: float | None = None
@@ -39,8 +41,9 @@ class TrainOptions:
     """Tokens per sequence."""
     accumulate: int = 1
     """Micro-batches per optimiser step."""
-    recipe: Literal["modern", "paper"] = "modern"
-    """modern: Muon, weight averaging; paper: the published AdamW settings."""
+    recipe: Literal["modern", "paper", "golf"] = "modern"
+    """modern: Muon, weight averaging; paper: TMT's published AdamW settings; golf: Muon as in the
+    parameter-golf records."""
     lr: float | None = None
     """Peak learning rate, if not the recipe's."""
     seed: int = 42
@@ -99,7 +102,7 @@ def resolve(options: TrainOptions, vocab_size: int) -> RunConfig:
     model = {**start, **overrides["model"], "vocab_size": vocab_size}
     optim = {**recipe["optim"], **_learning_rate(options, overrides["optim"]), **overrides["optim"]}
     names = ("steps", "minutes", "batch_size", "seq_len", "accumulate", "seed", "precision")
-    train = {name: getattr(options, name) for name in names} | overrides["train"]
+    train = recipe["train"] | {name: getattr(options, name) for name in names} | overrides["train"]
     if train["steps"] is None and train["minutes"] is None:
         train["minutes"] = DEFAULT_MINUTES
     data = dict(source=options.data, text_field=options.text_field, max_bytes=options.max_bytes)
@@ -126,7 +129,8 @@ def _learning_rate(options: TrainOptions, overrides: dict[str, Any]) -> dict[str
     if options.lr is None:
         return {}
     optimizer = overrides.get("optimizer", RECIPES[options.recipe]["optim"].get("optimizer"))
-    return {"lr": options.lr, **({"adamw_lr": options.lr} if optimizer == "adamw" else {})}
+    names = ("lr", "adamw_lr", "small_lr") if optimizer == "adamw" else ("lr",)
+    return dict.fromkeys(names, options.lr)
 
 
 def _overrides(options: TrainOptions) -> dict[str, dict[str, Any]]:

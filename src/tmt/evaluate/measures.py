@@ -50,7 +50,7 @@ class Score:
 
     @property
     def bpb(self) -> float:
-        """Bits per byte of raw text; NaN where the targets have no text."""
+        """Bits per byte of text; NaN where the targets have no text."""
         return self.total_nats / math.log(2) / self.bytes if self.bytes else math.nan
 
     @property

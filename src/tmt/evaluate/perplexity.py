@@ -34,7 +34,7 @@ def score(
     Args:
         model: any architecture; runs in eval mode and is left in the mode it came in.
         tokens: int64 ids.
-        tokenizer: the one that made them; it counts the bytes.
+        tokenizer: the one that made them; it counts the bytes that a stream does not know.
         context: inputs per forward pass.
         stride: targets scored per forward pass; `context` for windows side by side, less to give each
             target at least `context` − `stride` tokens of past.

@@ -10,6 +10,7 @@ from tmt.errors import unknown
 from tmt.evaluate.causality import LONGEST, check_causality
 from tmt.evaluate.depth import count_tokens, depth_by_class, token_classes
 from tmt.evaluate.perplexity import score
+from tmt.evaluate.text_size import bytes_of
 from tmt.evaluate.windows import check_windows
 from tmt.model.base import LanguageModel
 from tmt.text import SPLITS, Split
@@ -33,7 +34,8 @@ def evaluate_run(
     Args: see :func:`tmt.evaluate.score`; `stride` is `context` by default.
 
     Returns:
-        A record that JSON can hold, always with the same keys; None stands for what is not finite.
+        A record that JSON can hold, always with the same keys; None stands for what is not finite. Its
+        split is `valid` where `test` was asked for and is the same.
 
     Raises:
         InputError: an argument is out of range.
@@ -42,6 +44,8 @@ def evaluate_run(
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     tokens = getattr(splits, split)
+    if split == "test" and tokens is splits.valid:
+        split = "valid"
     stride = context if stride is None else stride
     check_windows(tokens, context, stride, model.config)
     leak = check_causality(model, torch.from_numpy(tokens[:LONGEST]))
@@ -62,6 +66,7 @@ def evaluate_run(
         "split": split,
         "tokens": result.tokens,
         "bytes": result.bytes,
+        "bytes_of": bytes_of(tokens, tokenizer),
         "words": result.words,
         "context": context,
         "stride": stride,

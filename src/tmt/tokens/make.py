@@ -57,6 +57,12 @@ def make_tokenizer(spec: str, corpus: Corpus | None = None, cache_dir: str | Pat
     raise unknown("tokenizer", spec, ["bytes", "bpe:4096", "sp:8192"], hint)
 
 
+def trained_size(spec: str) -> int:
+    """How many ids a tokenizer that :func:`make_tokenizer` trains will have; 0 for any other."""
+    match = _TRAINED.fullmatch(spec)
+    return int(match[2]) if match else 0
+
+
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Restore a tokenizer from a tokenizer.json or tokenizer.model, or from a folder that holds one.
 

@@ -8,17 +8,18 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from tmt.errors import InputError
 from tmt.text import SPLITS, Corpus, Split
-from tmt.tokens.shards import SHARD_TOKENS, ShardWriter, id_dtype
+from tmt.tokens.shards import SHARD_TOKENS, Shard, ShardWriter, id_dtype
 from tmt.tokens.stream import TokenStream
 from tmt.tokens.tokenizer import Tokenizer
 from tmt.user_cache import built_whole, cache_root, discard
 
 BATCH_CHARACTERS = 2**20
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST = "manifest.json"
 
 
@@ -27,9 +28,10 @@ class TokenSplits:
     """A tokenised corpus. Each document is the separator's id followed by the ids of its text.
 
     Attributes:
-        train, valid, test: the tokens of each split.
-        documents: number of documents per split.
-        bytes: UTF-8 bytes of the raw text per split.
+        train, valid, test: the tokens of each split; `test` is `valid` where there is no test split.
+            Streams know the raw bytes of each token where the tokenizer rewrites text.
+        documents: number of documents of every split that there is.
+        bytes: UTF-8 bytes of the raw text per split; empty where only tokens are known.
     """
 
     train: TokenStream
@@ -68,11 +70,17 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None =
 def _open(folder: Path) -> TokenSplits:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        shards: dict[str, list[str]] = manifest["shards"]
-        streams = {split: TokenStream.open(*(folder / name for name in shards[split])) for split in SPLITS}
+        streams = {split: _stream(folder, manifest, split) for split in SPLITS}
         return TokenSplits(**streams, documents=manifest["documents"], bytes=manifest["bytes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot use the prepared tokens in {folder}: {error}") from error
+
+
+def _stream(folder: Path, manifest: dict[str, dict[str, list[str]]], split: Split) -> TokenStream:
+    ids, raw_bytes = (
+        [Shard.open(folder / name) for name in manifest[kind][split]] for kind in ("shards", "raw_bytes")
+    )
+    return TokenStream(ids, TokenStream(raw_bytes) if raw_bytes else None)
 
 
 def _build(corpus: Corpus, tokenizer: Tokenizer, folder: Path) -> None:
@@ -94,7 +102,8 @@ def _build(corpus: Corpus, tokenizer: Tokenizer, folder: Path) -> None:
             )
     manifest = {
         "corpus": corpus.name,
-        "shards": {split: writers[split].names for split in SPLITS},
+        "shards": {split: writers[split].ids.names for split in SPLITS},
+        "raw_bytes": {split: writers[split].raw_bytes.names for split in SPLITS},
         "documents": {split: writers[split].documents for split in SPLITS},
         "bytes": {split: writers[split].bytes for split in SPLITS},
     }
@@ -116,34 +125,53 @@ def _batches(labelled: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Split
 
 
 class _SplitWriter:
-    """The shards of one split; a new one is begun when the last is full."""
+    """The tokens of one split, and their raw bytes where the tokenizer does not tell them."""
 
     def __init__(self, folder: Path, split: Split, tokenizer: Tokenizer) -> None:
-        self.names: list[str] = []
+        self.ids = _Files(folder, split, id_dtype(tokenizer.vocab_size))
+        self.raw_bytes = _Files(folder, f"{split}_bytes", np.dtype(np.uint16))
         self.documents = 0
         self.bytes = 0
-        self._folder = folder
-        self._split = split
-        self._eot = tokenizer.eot_id
-        self._dtype = id_dtype(tokenizer.vocab_size)
-        self._open: ShardWriter | None = None
+        self._tokenizer = tokenizer
 
     def add(self, text: str, ids: list[int]) -> int:
         """Store one document; returns the UTF-8 bytes of its text."""
-        tokens = np.array([self._eot, *ids], dtype=self._dtype)
-        self._shard().start_document()
-        while tokens.size:
-            shard = self._shard()
-            room = SHARD_TOKENS - shard.count
-            shard.append(tokens[:room])
-            tokens = tokens[room:]
         size = len(text.encode())
+        self.ids.add([self._tokenizer.eot_id, *ids])
+        if self._tokenizer.rewrites_text:
+            self.raw_bytes.add(self._tokenizer.raw_byte_counts(text, ids))
         self.documents += 1
         self.bytes += size
         return size
 
     def close(self) -> None:
-        """Finish the open shard, if any."""
+        """Finish the open files, if any."""
+        self.ids.close()
+        self.raw_bytes.close()
+
+
+class _Files:
+    """A row of numbers in files; a new one is begun when the last is full."""
+
+    def __init__(self, folder: Path, stem: str, dtype: np.dtype) -> None:
+        self.names: list[str] = []
+        self._folder = folder
+        self._stem = stem
+        self._dtype = dtype
+        self._open: ShardWriter | None = None
+
+    def add(self, document: npt.ArrayLike) -> None:
+        """Store the numbers of one document."""
+        numbers = np.asarray(document, dtype=self._dtype)
+        self._shard().start_document()
+        while numbers.size:
+            shard = self._shard()
+            room = SHARD_TOKENS - shard.count
+            shard.append(numbers[:room])
+            numbers = numbers[room:]
+
+    def close(self) -> None:
+        """Finish the open file, if any."""
         if self._open is not None:
             self._open.close()
             self._open = None
@@ -152,6 +180,6 @@ class _SplitWriter:
         if self._open is not None and self._open.count >= SHARD_TOKENS:
             self.close()
         if self._open is None:
-            self.names.append(f"{self._split}_{len(self.names):06d}.bin")
+            self.names.append(f"{self._stem}_{len(self.names):06d}.bin")
             self._open = ShardWriter(self._folder / self.names[-1], self._dtype)
         return self._open

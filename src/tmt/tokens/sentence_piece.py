@@ -4,12 +4,14 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tmt.errors import InputError
 from tmt.text.reason import reason
+from tmt.tokens.raw_bytes import raw_byte_counts
 from tmt.tokens.tokenizer import Ids, Tokenizer
 
 SPACE = "▁"
@@ -20,7 +22,8 @@ class SentencePieceTokenizer(Tokenizer):
     """A SentencePiece model; its BOS separates documents.
 
     The model rewrites text before it cuts it (NFKC, runs of white space), so its byte counts are those
-    of the rewritten text: over BOS + ids they add up to the UTF-8 bytes of `decode(ids)`.
+    of the rewritten text: over BOS + ids they add up to the UTF-8 bytes of `decode(ids)`. Those of the
+    raw text follow from where the normaliser says that each byte comes from.
 
     Args:
         model: the serialised model, as found in `tokenizer.model`.
@@ -30,6 +33,8 @@ class SentencePieceTokenizer(Tokenizer):
         InputError: `sentencepiece` is not installed, `model` is not a model of it, or it lacks BOS,
             byte fallback or the piece "▁" of its own.
     """
+
+    rewrites_text = True
 
     def __init__(self, model: bytes, name: str) -> None:
         from_bytes = _sentencepiece(name).SentencePieceProcessor
@@ -43,13 +48,15 @@ class SentencePieceTokenizer(Tokenizer):
         self.eot_id = inner.bos_id()
         ids = range(self.vocab_size)
         self._bound = np.array(
-            [inner.is_control(i) or inner.is_unknown(i) or inner.is_unused(i) for i in ids]
+            [inner.is_control(i) or inner.is_unknown(i) or inner.is_unused(i) for i in ids], dtype=bool
         )
         self._pieces = [
             b"" if self._bound[i] else _piece_bytes(inner.id_to_piece(i), inner.is_byte(i)) for i in ids
         ]
         self._lead = np.array([not self._bound[i] and inner.id_to_piece(i).startswith(SPACE) for i in ids])
         self._lengths = np.array([len(piece) for piece in self._pieces], dtype=np.int64)
+        normalised = [0 if self._bound[i] else _normalised_length(inner, i) for i in ids]
+        self._normalised = np.array(normalised, dtype=np.int64)
         self._require(name)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -65,6 +72,13 @@ class SentencePieceTokenizer(Tokenizer):
         """Bytes of each piece, int64; a leading space counts unless a control token stands before it."""
         ids = np.asarray(ids, dtype=np.int64)
         return self._lengths[ids] - (self._lead[ids] & self._bound[np.asarray(previous, dtype=np.int64)])
+
+    def raw_byte_counts(self, text: str, ids: Ids) -> npt.NDArray[np.int64]:
+        """See :class:`Tokenizer`; what the normaliser drops goes to the token before, or to the first."""
+        raw = text.encode()
+        _, origins = self._inner.normalize(raw, with_offsets=True)
+        ends = np.cumsum(self._normalised[np.asarray(ids, dtype=np.int64)])
+        return raw_byte_counts(ends, np.array(origins or [0], dtype=np.int64), len(raw))
 
     def save(self, folder: str | Path) -> Path:
         """Write `tokenizer.model`, the file SentencePiece itself reads."""
@@ -134,6 +148,11 @@ def _sentences(texts: Iterable[str]) -> Iterator[str]:
 
 def _piece_bytes(piece: str, is_byte: bool) -> bytes:
     return bytes([int(piece[3:-1], 16)]) if is_byte else piece.replace(SPACE, " ").encode()
+
+
+def _normalised_length(inner: Any, token: int) -> int:
+    """Bytes of a piece in normalised text, where a space is the three of "▁"."""
+    return 1 if inner.is_byte(token) else len(inner.id_to_piece(token).encode())
 
 
 def _sentencepiece(name: str):

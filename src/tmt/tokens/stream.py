@@ -1,28 +1,35 @@
 """Several shards read as one long row of tokens."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from tmt.errors import InputError
 from tmt.tokens.shards import Shard
 
 
 class TokenStream:
     """The tokens of `shards`, one after the other.
 
-    Attributes:
+    Args:
         shards: the files, in order.
-        document_starts: int64 positions in the stream at which documents start.
+        raw_bytes: how many UTF-8 bytes of the raw text each token stands for, a row of numbers like the
+            tokens; None where the tokenizer tells it.
+
+    Raises:
+        InputError: `raw_bytes` has another length than the tokens.
     """
 
-    def __init__(self, shards: Sequence[Shard]) -> None:
+    def __init__(self, shards: Sequence[Shard], raw_bytes: "TokenStream | None" = None) -> None:
         self.shards = tuple(shards)
+        self.raw_bytes = raw_bytes
         self._ends = np.cumsum([0, *(len(shard.tokens) for shard in self.shards)])
-        starts = [s.document_starts + first for s, first in zip(self.shards, self._ends[:-1], strict=True)]
-        self.document_starts = np.concatenate([np.empty(0, dtype=np.int64), *starts])
+        if raw_bytes is not None and len(raw_bytes) != len(self):
+            raise InputError(f"there are byte counts of {len(raw_bytes)} tokens for {len(self)} tokens")
 
     @classmethod
     def open(cls, *paths: str | Path, verify: bool = True) -> Self:
@@ -32,6 +39,17 @@ class TokenStream:
             InputError: one of them cannot be read or is damaged.
         """
         return cls([Shard.open(path, verify) for path in paths])
+
+    @cached_property
+    def document_starts(self) -> npt.NDArray[np.int64]:
+        """Positions at which documents start."""
+        firsts = zip(self.shards, self._ends[:-1], strict=True)
+        starts = [self._starts(shard) + first for shard, first in firsts]
+        return np.concatenate([np.empty(0, dtype=np.int64), *starts])
+
+    def _starts(self, shard: Shard) -> npt.NDArray[np.int64]:
+        """Positions in the shard."""
+        return shard.document_starts
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -48,3 +66,14 @@ class TokenStream:
             parts.append(self.shards[shard].tokens[start - first : end - first])
             start, shard = max(start, end), shard + 1
         return np.concatenate(parts, dtype=np.int64)
+
+
+class PublicStream(TokenStream):
+    """The tokens of public files, in which documents start at a `separator` and run on across files."""
+
+    def __init__(self, shards: Sequence[Shard], separator: int, raw_bytes: TokenStream | None = None) -> None:
+        super().__init__(shards, raw_bytes)
+        self._separator = separator
+
+    def _starts(self, shard: Shard) -> npt.NDArray[np.int64]:
+        return np.flatnonzero(shard.tokens == self._separator)

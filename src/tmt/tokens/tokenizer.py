@@ -18,11 +18,14 @@ class Tokenizer(ABC):
         vocab_size: number of ids; every id is in `range(vocab_size)`.
         eot_id: the id that starts each document in a token stream; stands for 0 bytes.
         key: hexadecimal digest of the tokenizer's content.
+        rewrites_text: whether text is changed before it is cut, so that `byte_counts` are not those of
+            the raw text.
     """
 
     vocab_size: int
     eot_id: int
     key: str
+    rewrites_text: bool = False
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without special tokens; text that spells a special token is plain text."""
@@ -44,8 +47,20 @@ class Tokenizer(ABC):
     def byte_counts(self, ids: Ids, previous: Ids) -> npt.NDArray[np.int64]:
         """Bytes charged for each target in `ids` given the token before it; int64, shape of `ids`.
 
-        Equal to `len(token_bytes(id, previous))`. Bits per byte divide by the sum of these.
+        Equal to `len(token_bytes(id, previous))`. Bits per byte divide by the sum of these where the raw
+        text is not known, or is what the tokens spell.
         """
+
+    def raw_byte_counts(self, text: str, ids: Ids) -> npt.NDArray[np.int64]:
+        """UTF-8 bytes of `text` that the separator and each of its `ids` stand for; (1 + len(ids),) int64.
+
+        They add up to `len(text.encode())`. No entry exceeds 65,535.
+
+        Raises:
+            InputError: `ids` are too few for that bound, or not those of `text`.
+        """
+        document = np.array([self.eot_id, *ids], dtype=np.int64)
+        return self.byte_counts(document, np.roll(document, 1))
 
     @abstractmethod
     def save(self, folder: str | Path) -> Path:

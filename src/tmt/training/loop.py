@@ -1,5 +1,6 @@
 """The training loop: one step fits a screen, and every step can be the last or the first."""
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -10,20 +11,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tmt.checkpoint import save_weights
 from tmt.config import RunConfig
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
-from tmt.tokens import TokenLoader, TokenStream
+from tmt.tokens import TokenStream, training_loader
 from tmt.training.allocator import keep_freed_memory
 from tmt.training.distributed import Ranks
+from tmt.training.ema import weight_average
 from tmt.training.interrupt import Interrupt
 from tmt.training.log import MetricsLog, Progress
 from tmt.training.optimizers import build_optimizers, parameter_groups
 from tmt.training.precision import use_bf16
-from tmt.training.scheduler import cosine_warmup
+from tmt.training.scheduler import momentum, rate_factor
 from tmt.training.state import load_state, save_state
 
 EXIT_WARMUP = 0.2
@@ -60,12 +61,9 @@ class Trainer:
         self.config, self.folder, self.ranks, self.validate = config, folder, ranks, validate
         self.model = model.to(ranks.device)
         self.optimizers = build_optimizers(parameter_groups(self.model, config.optim), config.optim)
-        self.average = None
-        if config.optim.ema_decay:
-            average = get_ema_multi_avg_fn(config.optim.ema_decay)
-            self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-        train = config.train
-        self.loader = TokenLoader(
+        decay, train = config.optim.ema_decay, config.train
+        self.average = weight_average(self.model, decay, config.optim.ema_ramp) if decay else None
+        self.loader = training_loader(
             stream,
             batch_size=train.batch_size,
             seq_len=train.seq_len,
@@ -92,6 +90,7 @@ class Trainer:
 
         Only the rank that is given a `log` evaluates.
         """
+        self.prime()
         saved, tokens = time.monotonic(), self._tokens_per_step()
         with Interrupt() as interrupt:
             while self.share < 1:
@@ -113,13 +112,27 @@ class Trainer:
         self.save()
         return True
 
+    def prime(self) -> None:
+        """Steps that leave compiled code and allocated memory and no other trace, before a clock runs."""
+        train = self.config.train
+        if train.minutes is None or not train.priming:
+            return
+        start = copy.deepcopy(self.state())
+        for share in (0.0, 1.0):
+            for _ in range(train.priming):
+                self._take_step(share)
+        self._restore(start)
+
     def take_step(self) -> StepResult:
         """One optimiser step on the next batches; InputError if the loss or the gradient is not finite."""
+        return self._take_step(self.share)
+
+    def _take_step(self, share: float) -> StepResult:
         self.model.train()
-        self.model.set_progress(self.share)
-        self._set_learning_rates()
+        self.model.set_progress(share)
+        self._set_rates(share)
         losses, layers, statistics = [], 0.0, {}
-        penalty_weight = self.config.optim.exit_gate_coeff * min(1.0, self.share / EXIT_WARMUP)
+        penalty_weight = self.config.optim.exit_gate_coeff * min(1.0, share / EXIT_WARMUP)
         for _ in range(self.config.train.accumulate):
             inputs, targets = (x.to(self.ranks.device) for x in next(self.loader))
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bf16):
@@ -147,12 +160,14 @@ class Trainer:
         self.step += 1
         return StepResult(loss, grad_norm, layers / self.config.train.accumulate, figures)
 
-    def _set_learning_rates(self) -> None:
+    def _set_rates(self, share: float) -> None:
         optim = self.config.optim
-        self.factor = cosine_warmup(self.share, optim.warmup, optim.min_lr_ratio)
+        self.factor = rate_factor(share, optim)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * self.factor
+                if "momentum" in group:
+                    group["momentum"] = momentum(share, optim)
 
     def _stop(self, reason: str) -> None:
         for optimizer in self.optimizers:
@@ -193,9 +208,16 @@ class Trainer:
 
     def save(self) -> None:
         """Write the full training state into the folder's last/."""
-        if not self.ranks.first:
-            return
-        state = {
+        if self.ranks.first:
+            save_state(self.state_path(self.folder), self.state())
+
+    def resume(self) -> None:
+        """Continue where :meth:`save` was called, to the bit."""
+        self._restore(load_state(self.state_path(self.folder)))
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on; tensors are shared, not copied."""
+        return {
             "step": self.step,
             "elapsed": self.elapsed,
             "best": self.best,
@@ -205,12 +227,10 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "loader": self.loader.state_dict(),
             "random": torch.get_rng_state(),
+            "device_random": torch.cuda.get_rng_state(self.ranks.device) if self._on_cuda else None,
         }
-        save_state(self.state_path(self.folder), state)
 
-    def resume(self) -> None:
-        """Continue where :meth:`save` was called, to the bit."""
-        state = load_state(self.state_path(self.folder))
+    def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.elapsed = state["step"], state["elapsed"]
         self.best, self.next_eval = state["best"], state["next_eval"]
         self.model.load_state_dict(state["model"])
@@ -220,6 +240,12 @@ class Trainer:
             optimizer.load_state_dict(saved)
         self.loader.load_state_dict(state["loader"])
         torch.set_rng_state(state["random"])
+        if self._on_cuda:
+            torch.cuda.set_rng_state(state["device_random"], self.ranks.device)
+
+    @property
+    def _on_cuda(self) -> bool:
+        return self.ranks.device.type == "cuda"
 
     @staticmethod
     def state_path(folder: Path) -> Path:

@@ -2,17 +2,54 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 BATCH_ELEMENTS = 2**20
 """Elements of the matrices in one batch (2 MB in bfloat16: stays in cache)."""
 
+SMALLEST_NORM = 1e-7
+"""A row or a matrix with a smaller norm is not brought to norm 1: zeros stay zeros."""
 
-class Muon(torch.optim.Muon):
-    """:class:`torch.optim.Muon` with its "original" learning rates, in batches of matrices."""
+Coefficients = Sequence[tuple[float, float, float]]
+
+ORTHOGONALISERS: dict[str, Coefficients] = {
+    "newton-schulz": 5 * [(3.4445, -4.7750, 2.0315)],
+    "polar-express": [
+        (8.15655, -22.48329, 15.87877),
+        (4.04293, -2.80892, 0.500018),
+        (3.89167, -2.77248, 0.506065),
+        (3.28575, -2.36813, 0.464490),
+        (2.34654, -1.70978, 0.423236),
+    ],
+}
+"""One polynomial an iteration: Jordan et al. (2024); Amsel et al. (2025), which come nearer to 1."""
+
+
+class Muon(Optimizer):
+    """Momentum whose update of a matrix is made orthogonal (Jordan et al., 2024), in batches of matrices.
+
+    With `buffer ← μ · buffer + G`, the update is that of `G + μ · buffer` with its singular values moved
+    near 1, times √max(1, rows / columns); the weights decay by lr · weight_decay.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        *,
+        lr: float = 0.02,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        equal_rows: bool = False,
+        orthogonaliser: str = "newton-schulz",
+    ):
+        """`equal_rows` first brings every row (output feature) to norm 1, so that no loud one rules."""
+        self.equal_rows, self.coefficients = equal_rows, ORTHOGONALISERS[orthogonaliser]
+        super().__init__(params, dict(lr=lr, weight_decay=weight_decay, momentum=momentum))
 
     @torch.no_grad()
     def step(self, closure=None) -> None:  # pyrefly: ignore[bad-override]
@@ -30,34 +67,34 @@ class Muon(torch.optim.Muon):
     def _update(self, parameters: list[Any], group: dict[str, Any]) -> None:
         lr, momentum, (rows, columns) = group["lr"], group["momentum"], parameters[0].shape
         gradients = [p.grad for p in parameters]
-        averages = [self._average(p) for p in parameters]
-        torch._foreach_lerp_(averages, gradients, 1 - momentum)
-        nesterov = torch.stack(torch._foreach_lerp(gradients, averages, momentum))
-        updates = orthogonalised(nesterov, group["ns_coefficients"], group["ns_steps"], group["eps"])
+        buffers = [self._buffer(p) for p in parameters]
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, gradients)
+        nesterov = torch.stack(torch._foreach_add(gradients, buffers, alpha=momentum))
+        if self.equal_rows:
+            nesterov /= nesterov.norm(dim=-1, keepdim=True).clamp(min=SMALLEST_NORM)
+        updates = orthogonalised(nesterov, self.coefficients)
         torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
         torch._foreach_add_(parameters, updates.unbind(), alpha=-lr * math.sqrt(max(1, rows / columns)))
 
-    def _average(self, parameter: Tensor) -> Tensor:
+    def _buffer(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
         return state["momentum_buffer"]
 
 
-def orthogonalised(
-    matrices: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
-) -> Tensor:
+def orthogonalised(matrices: Tensor, coefficients: Coefficients) -> Tensor:
     """Matrices (N, R, C) with their singular values moved near 1, bfloat16.
 
-    Newton–Schulz: ``X ← aX + (bA + cA²)X`` with ``A = XXᵀ``, the short side first (Jordan et al., 2024).
+    For each (a, b, c): ``X ← aX + (bA + cA²)X`` with ``A = XXᵀ``, the short side first.
     """
-    a, b, c = coefficients
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.bfloat16().squeeze(0)
     x = x.mT if tall else x
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=eps)
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=SMALLEST_NORM)
     multiply_add = torch.addmm if x.dim() == 2 else torch.baddbmm
-    for _ in range(steps):
+    for a, b, c in coefficients:
         gram = x @ x.mT
         x = multiply_add(x, multiply_add(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.mT if tall else x).view_as(matrices)

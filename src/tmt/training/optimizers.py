@@ -28,10 +28,11 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[Group]:
 
     What makes a kernel over positions is among the small ones, whatever its size: no decay pulls on it.
     """
+    small_lr = config.adamw_lr if config.small_lr is None else config.small_lr
     groups = [
         Group("matrices", config.optimizer, config.lr, config.weight_decay, []),
         Group("embeddings", "adamw", config.adamw_lr, config.weight_decay, []),
-        Group("gains, biases, gates, kernels", "adamw", config.adamw_lr, 0.0, []),
+        Group("gains, biases, gates, kernels", "adamw", small_lr, config.small_decay, []),
     ]
     for name, parameter in model.named_parameters():
         small = parameter.dim() != 2 or min(parameter.shape) < SMALLEST_MATRIX
@@ -54,7 +55,8 @@ def build_optimizers(groups: list[Group], config: OptimConfig) -> list[Optimizer
             if g.optimizer == kind
         ]
         if settings and kind == "muon":
-            optimizers.append(Muon(settings, momentum=config.momentum))
+            choices = dict(equal_rows=config.equal_rows, orthogonaliser=config.orthogonaliser)
+            optimizers.append(Muon(settings, momentum=config.momentum, **choices))
         elif settings:
             optimizers.append(AdamW(settings, betas=(config.beta1, config.beta2), eps=config.eps, fused=True))
     return optimizers

@@ -1,9 +1,33 @@
-"""Learning rate over the course of training."""
+"""Learning rate and momentum over the course of training."""
 
 import math
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from tmt.config import OptimConfig
+
+
+def rate_factor(share: float, config: OptimConfig) -> float:
+    """Factor on every peak rate after `share` of the budget."""
+    if config.schedule == "cosine":
+        return cosine_warmup(share, config.warmup, config.min_lr_ratio)
+    rise = min(1.0, share / config.warmup) if config.warmup else 1.0
+    return min(rise, warmdown(share, config.warmdown, config.min_lr_ratio))
+
+
+def warmdown(share: float, fall: float, min_ratio: float) -> float:
+    """Factor that is 1, and falls in a straight line to `min_ratio` over the last `fall` of the budget."""
+    left = max(0.0, 1 - share)
+    return 1.0 if left >= fall else min_ratio + (1 - min_ratio) * left / fall
+
+
+def momentum(share: float, config: OptimConfig) -> float:
+    """Muon's momentum after `share` of the budget: a straight line up to its final value."""
+    if config.momentum_start is None or share >= config.momentum_warmup:
+        return config.momentum
+    risen = share / config.momentum_warmup
+    return config.momentum_start + risen * (config.momentum - config.momentum_start)
 
 
 def cosine_warmup(share: float, warmup: float, min_ratio: float) -> float:

@@ -1,0 +1,53 @@
+"""`open_source`: the one door from a name the user gives to tokens, made from text or found in files."""
+
+from tmt.errors import InputError
+from tmt.text import Corpus, open_corpus
+from tmt.tokens.make import make_tokenizer
+from tmt.tokens.prepare import TokenSplits, prepare
+from tmt.tokens.public_shards import AUTO, ShardFolder, find_shards
+from tmt.tokens.tokenizer import Tokenizer
+
+DEFAULT = "bpe:4096"
+"""The tokenizer of a text whose tokenizer is `auto`."""
+
+
+class TextSource:
+    """A text, tokenised when its tokens are first asked for.
+
+    Attributes:
+        name: what the user called it.
+    """
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.name = corpus.name
+        self._corpus = corpus
+
+    def tokenizer(self, spec: str = AUTO) -> Tokenizer:
+        """The tokenizer that `spec` names; see :func:`tmt.tokens.make_tokenizer`."""
+        return make_tokenizer(DEFAULT if spec == AUTO else spec, self._corpus)
+
+    def tokens(self, tokenizer: Tokenizer) -> TokenSplits:
+        """See :func:`tmt.tokens.prepare`."""
+        return prepare(self._corpus, tokenizer)
+
+
+Source = TextSource | ShardFolder
+
+
+def open_source(source: str, *, text_field: str = "text", max_bytes: int | None = None) -> Source:
+    """Open a folder of public token files, or a text.
+
+    Args:
+        source: the path of the folder, or a text as :func:`tmt.text.open_corpus` takes it.
+        text_field, max_bytes: of a text; see there.
+
+    Raises:
+        InputError: there is nothing of that name, its content cannot be used, or `max_bytes` is given for
+            tokens.
+    """
+    shards = find_shards(source) if source != "sotu" else None
+    if shards is None:
+        return TextSource(open_corpus(source, text_field=text_field, max_bytes=max_bytes))
+    if max_bytes is not None:
+        raise InputError(f"max_bytes={max_bytes} cuts text, but {source} holds tokens; leave it out")
+    return shards
