@@ -14,11 +14,12 @@ from tmt.bench.measure import Row, measure
 from tmt.bench.mesh import MESH
 from tmt.bench.op import Op
 from tmt.bench.series import DTYPES, Precision, Series, Settings
+from tmt.bench.squared_mlp import SQUARED_MLP
 from tmt.bench.toeplitz import TOEPLITZ, TOEPLITZ_FFT
 
 __all__ = ["DTYPES", "OPS", "TABLES", "Row", "Settings", "Table", "run"]
 
-OPS: tuple[Op, ...] = (MESH, CAUSAL, CROSS_ENTROPY, TOEPLITZ, TOEPLITZ_FFT)
+OPS: tuple[Op, ...] = (MESH, CAUSAL, CROSS_ENTROPY, SQUARED_MLP, TOEPLITZ, TOEPLITZ_FFT)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,10 @@
 """MLP with a squared activation (So et al., 2021), leaky so that no unit dies."""
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 from tmt.layers.linear import Linear
-
-
-def squared_leaky_relu(x: Tensor, slope: float) -> Tensor:
-    """x² above zero, (slope · x)² below; never negative."""
-    return F.leaky_relu(x, slope).square()
+from tmt.ops.squared_mlp import squared_leaky_relu, squared_linear, squared_linear_impl
 
 
 class SquaredMLP(nn.Module):
@@ -23,8 +19,18 @@ class SquaredMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, D) to (n, D)."""
-        return self.output(squared_leaky_relu(self.inner(x), self.slope))
+        impl = squared_linear_impl(x, self.inner.weight, self.slope)
+        if impl == "reference":
+            return self.output(squared_leaky_relu(self.inner(x), self.slope))
+        return self.output(squared_linear(x, self.inner.weight, self.slope, impl))
 
     def flops(self, rows: int) -> int:
         """Operations for that many rows."""
         return 4 * rows * self.inner.weight.numel()
+
+    @torch.enable_grad()
+    def ops(self, rows: int) -> dict[str, str]:
+        """The path taken for that many rows while training."""
+        weight = self.inner.weight.detach().requires_grad_()
+        x = weight.new_zeros(rows, weight.shape[1])
+        return {"squared_mlp": f"{squared_linear_impl(x, weight, self.slope)} at {rows}"}

@@ -100,8 +100,8 @@ class Golf(LanguageModel):
         return self.loops_reached or not self.training
 
     def set_progress(self, share: float) -> None:
-        """See :class:`LanguageModel`. Loops that were reached stay."""
-        self.loops_reached = self.loops_reached or share >= self.config.loops_from
+        """See :class:`LanguageModel`."""
+        self.loops_reached = share >= self.config.loops_from
 
     def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
         """See :class:`LanguageModel`."""
@@ -136,6 +136,10 @@ class Golf(LanguageModel):
         encoder, decoder = self.config.route(looped=True)
         blocks = sum(self.blocks[layer].flops(positions) for layer in [*encoder, *decoder])
         return blocks + 2 * length * self.head.weight.numel()
+
+    def ops(self) -> dict[str, str]:
+        """See :class:`LanguageModel`."""
+        return {**super().ops(), **self.blocks[0].mlp.ops(self.config.max_seq_len)}
 
     def initialise(self) -> None:
         """Orthogonal matrices, but zeros on the way back to the stream; small normal embeddings."""
