@@ -7,14 +7,9 @@ several processes can share a folder. The table is written to the folder's READM
 """
 
 import argparse
-import json
-import platform
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
-import torch
+from runs import add_record, read_records, train_and_score
 
 DEPTH = ["model.n_layers=6", "model.entry_layers=2", "model.target_depth=0.6"]
 NO_EXITS = ["model.exit_objective=none"]
@@ -75,34 +70,15 @@ def main() -> None:
 
 
 def _train(options: argparse.Namespace, name: str, arch: str, overrides: list[str]) -> None:
-    settings = [part for override in overrides for part in ("--set", override)]
-    with tempfile.TemporaryDirectory() as run:
-        budget = ["--steps", str(options.steps), "--seed", str(options.seed)]
-        training = ["train", "--arch", arch, "--out", f"{run}/run", *budget, *settings]
-        _tmt(training, options.folder / "log")
-        record = json.loads(_tmt(["eval", f"{run}/run", "--split", "valid", "--json"]))
-        lines = (Path(run) / "run" / "metrics.jsonl").read_text().splitlines()
-    record["speed"] = max(json.loads(line).get("tokens_per_second", 0) for line in lines)
-    record |= {"name": name, "steps": options.steps, "seed": options.seed, "set": overrides}
-    record["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    with (options.folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def _tmt(arguments: list[str], log: Path | None = None) -> str:
-    done = subprocess.run([sys.executable, "-m", "tmt", *arguments], capture_output=True, text=True)
-    if log is not None:
-        with log.open("a") as file:
-            file.write(f"$ tmt {' '.join(arguments)}\n{done.stderr}{done.stdout}\n")
-    if done.returncode:
-        sys.exit(f"tmt {' '.join(arguments)} failed:\n{done.stderr}")
-    return done.stdout
+    settings = [f"--set={override}" for override in overrides]
+    budget = ["--steps", str(options.steps), "--seed", str(options.seed)]
+    record = train_and_score(["--arch", arch, *budget, *settings], options.folder / "log")
+    record |= {"name": name, "seed": options.seed, "set": overrides}
+    add_record(options.folder / "metrics.jsonl", record)
 
 
 def _records(folder: Path) -> dict[str, dict]:
-    path = folder / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {record["name"]: record for record in map(json.loads, lines)}
+    return {record["name"]: record for record in read_records(folder / "metrics.jsonl")}
 
 
 def _write_table(folder: Path) -> None:

@@ -1,0 +1,51 @@
+"""What the benchmark scripts share: a `tmt` command run, and records kept one JSON object a line."""
+
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def tmt(arguments: list[str], log: Path | None = None) -> str:
+    """Standard output of a `tmt` command, which is also added to `log`; ends the program where it fails."""
+    done = subprocess.run([sys.executable, "-m", "tmt", *arguments], capture_output=True, text=True)
+    if log is not None:
+        with log.open("a") as file:
+            file.write(f"$ tmt {' '.join(arguments)}\n{done.stderr}{done.stdout}\n")
+    if done.returncode:
+        sys.exit(f"tmt {' '.join(arguments)} failed:\n{done.stderr}")
+    return done.stdout
+
+
+def train_and_score(arguments: list[str], log: Path, pack: bool = False) -> dict[str, Any]:
+    """Train a run in a temporary folder; its scores on validation, and with `pack` those of its artifact."""
+    with tempfile.TemporaryDirectory() as folder:
+        run, artifact = f"{folder}/run", f"{folder}/run.tmt"
+        tmt(["train", "--out", run, *arguments], log)
+        record = json.loads(tmt(["eval", run, "--split", "valid", "--json"]))
+        lines = map(json.loads, (Path(run) / "metrics.jsonl").read_text().splitlines())
+        steps = [line for line in lines if "tokens_per_second" in line]
+        record |= {"steps": steps[-1]["step"], "elapsed": steps[-1]["elapsed"]}
+        record["speed"] = max(line["tokens_per_second"] for line in steps)
+        if pack:
+            record["pack"] = json.loads(tmt(["pack", run, "--out", artifact, "--json"], log))
+            packed = json.loads(tmt(["eval", artifact, "--split", "valid", "--json"]))
+            record["packed_nats"], record["packed_bpb"] = packed["nats"], packed["bpb"]
+    record["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return record
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a file, none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def add_record(path: Path, record: dict[str, Any]) -> None:
+    """Append a record to a file."""
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
