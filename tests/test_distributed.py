@@ -40,8 +40,8 @@ def test_two_processes_are_one_with_twice_the_batch(
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("run folder:") == 1
     assert result.stderr.count("parameters in") == 3
-    for name, tolerance in {"loss": 1e-4, "valid_nats": 1e-4, "grad_norm": 1e-3}.items():
-        assert figures(two, name) == pytest.approx(figures(one, name), abs=tolerance), name
+    for name, tolerance in {"loss": 1e-4, "valid_nats": 1e-4, "grad_norm": 2e-3}.items():
+        assert figures(two, name) == pytest.approx(figures(one, name), rel=tolerance, abs=1e-4), name
     assert figures(two, "tokens") == figures(one, "tokens")
     assert len(figures(two, "loss")) == 6
     weights, expected = (load_file(folder / "model.safetensors") for folder in (two, one))

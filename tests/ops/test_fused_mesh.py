@@ -67,12 +67,13 @@ def test_single_precision_equals_the_reference(**shape):
 @settings(max_examples=30)
 @given(**SHAPES)
 def test_half_precision_equals_the_reference(**shape):
+    """Backward multiplies gradients with the rounded output: an error that grows with the root of the width."""
     inputs = draw(**shape)
     for part in (inputs, inputs.anchors):
         for name in ("q", "k", "v") if part is inputs else ("k", "v"):
             if part is not None:
                 setattr(part, name, getattr(part, name).bfloat16())
-    assert_equals_reference(inputs, values=2e-2, gradients=2e-2)
+    assert_equals_reference(inputs, values=2e-2, gradients=1e-2 * max(2, shape["width"] ** 0.5))
 
 
 def test_any_number_of_threads_gives_the_same_bits(threads: Callable[[int], None]):
