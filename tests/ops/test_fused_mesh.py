@@ -36,7 +36,9 @@ def draw(seed, keys, share, heads, width, window, parts, batch, own_anchors) -> 
 def run(inputs: MeshInputs, impl: str) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
     inputs, leaves = differentiable(inputs)
     output, usage = mesh_attention(inputs, impl)
-    direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(3)).to(output.dtype)
+    direction = (
+        torch.randn(output.shape, generator=torch.Generator().manual_seed(3)).bfloat16().to(output.dtype)
+    )
     gradients = torch.autograd.grad((output * direction).sum(), leaves)
     return output.detach(), usage, list(gradients)
 
@@ -67,13 +69,13 @@ def test_single_precision_equals_the_reference(**shape):
 @settings(max_examples=30)
 @given(**SHAPES)
 def test_half_precision_equals_the_reference(**shape):
-    """Backward multiplies gradients with the rounded output: an error that grows with the root of the width."""
+    """Backward takes the sum of output times gradient, the output rounded: its error grows with √width."""
     inputs = draw(**shape)
     for part in (inputs, inputs.anchors):
         for name in ("q", "k", "v") if part is inputs else ("k", "v"):
             if part is not None:
                 setattr(part, name, getattr(part, name).bfloat16())
-    assert_equals_reference(inputs, values=2e-2, gradients=1e-2 * max(2, shape["width"] ** 0.5))
+    assert_equals_reference(inputs, values=2e-2, gradients=3e-2 * shape["width"] ** 0.5)
 
 
 def test_any_number_of_threads_gives_the_same_bits(threads: Callable[[int], None]):
