@@ -28,10 +28,9 @@ def train_and_score(arguments: list[str], log: Path, pack: bool = False) -> dict
         run, artifact = f"{folder}/run", f"{folder}/run.tmt"
         tmt(["train", "--out", run, *arguments], log)
         record = json.loads(tmt(["eval", run, "--split", "valid", "--json"]))
-        lines = map(json.loads, (Path(run) / "metrics.jsonl").read_text().splitlines())
-        steps = [line for line in lines if "tokens_per_second" in line]
-        record |= {"steps": steps[-1]["step"], "elapsed": steps[-1]["elapsed"]}
-        record["speed"] = max(line["tokens_per_second"] for line in steps)
+        lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+        record["steps"] = lines[-1]["step"]
+        record["speed"] = max((line.get("tokens_per_second", 0) for line in lines), default=0)
         if pack:
             record["pack"] = json.loads(tmt(["pack", run, "--out", artifact, "--json"], log))
             packed = json.loads(tmt(["eval", artifact, "--split", "valid", "--json"]))
