@@ -1,5 +1,7 @@
 """The chunked linear cross-entropy equals F.cross_entropy of the linear logits."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -104,14 +106,23 @@ def test_no_block_holds_all_logits():
 @pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("columns", [1, 15, 16, 50])
+@pytest.mark.parametrize("softcap", [None, 30.0, 1.5])
 def test_the_fused_gradient_equals_the_plain_one(
-    columns: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    columns: int, dtype: torch.dtype, softcap: float | None, monkeypatch: pytest.MonkeyPatch
 ):
     torch.manual_seed(columns)
     logits, column = (torch.randn(7, columns) * 20).to(dtype), torch.randint(columns, (7, 1))
     plain, fast = logits.clone(), logits.clone()
     assert fused.available(logits)
-    nll = chunked._into_gradient(fast, column)
+    nll = chunked.into_gradient(fast, column, softcap)
     monkeypatch.setattr(fused, "available", lambda logits: False)
-    torch.testing.assert_close(nll, chunked._into_gradient(plain, column), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(nll, chunked.into_gradient(plain, column, softcap), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(fast, plain, rtol=0.01 if dtype == torch.bfloat16 else 1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
+def test_the_fused_softcap_takes_numbers_of_any_size():
+    logits = torch.tensor([[-3e38, -1e4, -900.0, 0.0, 900.0, 1e4, 3e38]])
+    nll = fused.into_gradient(logits, torch.tensor([[4]]), 30.0)
+    assert float(nll) == pytest.approx(math.log(3), abs=1e-5)
+    torch.testing.assert_close(logits, torch.zeros(1, 7), rtol=0, atol=1e-6)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmt.ops.cross_entropy import chunked, linear_cross_entropy, softcapped, token_nll
-from tmt.ops.cross_entropy.softcap import softcap_
 
 CAP = 30.0
 
@@ -23,16 +22,10 @@ def test_logits_stay_below_the_cap_and_small_ones_as_they_are(dtype: torch.dtype
     assert softcapped(logits, None) is logits
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_in_place_it_is_the_same_and_tells_its_slope(dtype: torch.dtype):
-    logits = (40 * torch.randn(5, 7)).to(dtype)
-    leaf = logits.double().clone().requires_grad_()
+def test_the_slope():
+    leaf = (40 * torch.randn(5, 7, dtype=torch.float64)).requires_grad_()
     (slope,) = torch.autograd.grad(softcapped(leaf, CAP).sum(), leaf)
-    expected = softcapped(logits, CAP)
-    actual_slope = softcap_(logits, CAP)
-    assert torch.equal(logits, expected)
     torch.testing.assert_close(slope, 1 - (softcapped(leaf, CAP) / CAP).square())
-    torch.testing.assert_close(actual_slope.double(), slope, rtol=1e-5, atol=1e-6)
 
 
 @given(seed=st.integers(0, 100), rows=st.integers(1, 23), block=st.integers(1, 9), cap=st.floats(0.5, 40))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tmt.ops.cross_entropy import fused
-from tmt.ops.cross_entropy.softcap import softcap_, softcapped
+from tmt.ops.cross_entropy.softcap import softcapped
 from tmt.ops.precision import at_least_float32
 
 BLOCK_ELEMENTS = 2**20
@@ -70,10 +70,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, len(h), rows):
                 block = slice(start, start + rows)
                 logits = torch.mm(h[block], head.T, out=logits_buffer[: len(h[block])])
-                slope = None if softcap is None else softcap_(logits, softcap)
-                nll[block] = _into_gradient(logits, columns[block])
-                if slope is not None:
-                    logits *= slope
+                nll[block] = into_gradient(logits, columns[block], softcap)
                 torch.mm(logits, head, out=grad_x[block])
                 grad_weight += logits.T @ h[block]
         count = counted.sum().clamp(min=1)
@@ -88,13 +85,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return grad_x * (counted * scale), grad_weight * scale, None, None, None, None
 
 
-def _into_gradient(logits: Tensor, column: Tensor) -> Tensor:
-    """Turn logits (N, V) into softmax − one-hot in place; returns the (N, 1) nll of `column`."""
+def into_gradient(logits: Tensor, column: Tensor, softcap: float | None) -> Tensor:
+    """Turn logits (N, V) into the gradient of the loss by them, in place.
+
+    That is softmax − one-hot, times the slope of the softcap. Returns the nll of `column` (N, 1), at least
+    float32.
+    """
     if fused.available(logits):
-        return fused.into_gradient(logits, column)
-    log_p = at_least_float32(logits).log_softmax(-1)
+        return fused.into_gradient(logits, column, softcap)
+    capped = at_least_float32(logits)
+    slope = None
+    if softcap is not None:
+        share = (capped / softcap).tanh_()
+        capped, slope = share * softcap, share.square_().neg_().add_(1)
+    log_p = capped.log_softmax(-1)
     nll = -log_p.gather(1, column)
-    logits.copy_(log_p.exp_().scatter_add_(1, column, log_p.new_full(column.shape, -1.0)))
+    gradient = log_p.exp_().scatter_add_(1, column, log_p.new_full(column.shape, -1.0))
+    logits.copy_(gradient if slope is None else gradient.mul_(slope))
     return nll
 
 

@@ -17,10 +17,10 @@ def available(logits: Tensor) -> bool:
     return native.takes(logits, _SOURCE, **native.element(logits.dtype))
 
 
-def into_gradient(logits: Tensor, targets: Tensor) -> Tensor:
-    """Turn logits (N, V) into softmax − one-hot in place; returns the targets' (N, 1) nll, float32."""
+def into_gradient(logits: Tensor, targets: Tensor, softcap: float | None) -> Tensor:
+    """See :func:`tmt.ops.cross_entropy.chunked.into_gradient`."""
     targets, nll = targets.contiguous(), logits.new_empty(len(logits), 1, dtype=torch.float32)
     library = native.library(_SOURCE, **native.element(logits.dtype))
     tensors, sizes = map(pointer, (logits, targets, nll)), map(ctypes.c_int64, logits.shape)
-    library.into_gradient(*tensors, *sizes, native.threads(len(logits)))
+    library.into_gradient(*tensors, *sizes, ctypes.c_float(softcap or 0.0), native.threads(len(logits)))
     return nll

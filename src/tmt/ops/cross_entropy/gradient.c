@@ -2,13 +2,22 @@
 #include <stdlib.h>
 #include "element.h"
 
-/* Vectors of a row in `buffer`, the last one filled with −∞; returns how many numbers these are. */
+/* Vectors of a row in `buffer`; returns how many numbers these are, some of them beyond the row. */
 static long open_row(const element *logits, float *buffer, long columns) {
     long whole = columns / LANES * LANES, end = round_up(columns);
     for (long c = 0; c < whole; c += LANES) store(buffer + c, load_elements(logits + c));
     if (whole < end) store(buffer + whole, load_first(logits + whole, columns - whole));
-    for (long c = columns; c < end; c++) buffer[c] = -INFINITY;
     return end;
+}
+
+/* Numbers z become cap · tanh(z / cap); slopes: 1 − tanh². */
+static void bend(float *buffer, float *slopes, long end, float cap) {
+    for (long c = 0; c < end; c += LANES) {
+        vec twice = load(buffer + c) * (2 / cap);
+        vec share = 1 - 2 / (exponential(choose(twice > 40.0f, splat(40.0f), twice)) + 1);
+        store(buffer + c, share * cap);
+        store(slopes + c, 1 - share * share);
+    }
 }
 
 static void close_row(element *logits, const float *buffer, long columns, float factor) {
@@ -17,15 +26,18 @@ static void close_row(element *logits, const float *buffer, long columns, float 
     if (whole < columns) store_first(logits + whole, load(buffer + whole) * factor, columns - whole);
 }
 
-/* logits (rows, columns) become softmax − one-hot(target); nll (rows). */
-void into_gradient(element *logits, const int64_t *target, float *nll, int64_t rows, int64_t columns,
+/* logits (rows, columns) become softmax − one-hot(target), times the slope of the softcap where cap is above
+   zero; nll (rows). */
+void into_gradient(element *logits, const int64_t *target, float *nll, int64_t rows, int64_t columns, float cap,
                    int threads) {
 #pragma omp parallel num_threads(threads)
     {
-        float *buffer = malloc(round_up(columns) * sizeof *buffer);
+        float *buffer = malloc(2 * round_up(columns) * sizeof *buffer), *slopes = buffer + round_up(columns);
 #pragma omp for
         for (long row = 0; row < rows; row++) {
             long end = open_row(logits + row * columns, buffer, columns);
+            if (cap > 0) bend(buffer, slopes, end, cap);
+            for (long c = columns; c < end; c++) buffer[c] = -INFINITY;
             vec top = splat(-INFINITY), mass = {};
             for (long c = 0; c < end; c += LANES) {
                 vec next = load(buffer + c);
@@ -40,6 +52,8 @@ void into_gradient(element *logits, const int64_t *target, float *nll, int64_t r
             float total = sum(mass);
             nll[row] = logf(total) + peak - wanted;
             buffer[target[row]] -= total;
+            if (cap > 0)
+                for (long c = 0; c < end; c += LANES) store(buffer + c, load(buffer + c) * load(slopes + c));
             close_row(logits + row * columns, buffer, columns, 1 / total);
         }
         free(buffer);

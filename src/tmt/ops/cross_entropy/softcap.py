@@ -11,10 +11,3 @@ def softcapped(logits: Tensor, cap: float | None) -> Tensor:
     if cap is None:
         return logits
     return (cap * torch.tanh(at_least_float32(logits) / cap)).to(logits.dtype)
-
-
-def softcap_(logits: Tensor, cap: float) -> Tensor:
-    """Cap logits in place; returns the slope ``1 − (capped / cap)²`` of every one, at least float32."""
-    share = (at_least_float32(logits) / cap).tanh_()
-    logits.copy_(share * cap)
-    return share.square_().neg_().add_(1)
