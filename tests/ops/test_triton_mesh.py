@@ -1,42 +1,18 @@
 """I4: the Triton kernels equal the reference, values and gradients; interpreted where no GPU is."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from drawing import PARTS, differentiable, draw_inputs, draw_positions, mapped
+from interpreter import compiled, correct_half_precision
 from torch import Tensor
 
 from tmt.ops.mesh import Anchors, GraphSpec, MeshInputs, block_means, mesh_attention
 from tmt.ops.mesh import build_graph as choose_neighbours
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def correct_half_precision(patch: pytest.MonkeyPatch) -> None:
-    """Triton's interpreter (3.7) truncates to bfloat16 and multiplies bfloat16 matrices by their bits."""
-    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
-
-    half, single = triton.language.bfloat16, triton.language.float32
-    cast, multiply = InterpreterBuilder.cast_impl, InterpreterBuilder.create_dot
-
-    def cast_impl(self, source, target):
-        if (source.dtype.scalar, target.scalar) == (single, half):
-            bits = torch.from_numpy(source.data).bfloat16().view(torch.int16).numpy().view("uint16")
-            return TensorHandle(bits, half)
-        return cast(self, source, target)
-
-    def create_dot(self, a, b, *rest):
-        a, b = (cast(self, x, single) if x.dtype.scalar == half else x for x in (a, b))
-        return multiply(self, a, b, *rest)
-
-    patch.setattr(InterpreterBuilder, "cast_impl", cast_impl)
-    patch.setattr(InterpreterBuilder, "create_dot", create_dot)
-
 
 triton = pytest.importorskip("triton")
 
@@ -214,16 +190,7 @@ def test_no_query_gives_no_output_and_no_gradient():
 
 def test_the_kernels_compile_for_a_gpu(tmp_path: Path):
     """What Triton's interpreter takes its compiler may refuse; no GPU is needed to ask it."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    script = Path(__file__).with_name("compile_triton_mesh.py")
-    run_script = subprocess.run(
-        [sys.executable, script],
-        env={**environment, "TRITON_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert run_script.returncode == 0, run_script.stderr
-    kernels = {line.split()[0] for line in run_script.stdout.splitlines()}
+    kernels = {line.split()[0] for line in compiled("compile_triton_mesh.py", tmp_path)}
     assert kernels >= {"attend", "queries_backward", "window_backward", "graph_backward", "anchors_backward"}
     assert kernels >= {"anchor_usage", "search_range", "search_blocks"}
 

@@ -1,18 +1,14 @@
 """The Triton kernels of the squared MLP equal its reference; interpreted where no GPU is."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from interpreter import compiled, correct_half_precision
 from torch import Tensor
 
 triton = pytest.importorskip("triton")
-
-from test_triton_mesh import correct_half_precision  # noqa: E402
 
 from tmt.ops.squared_mlp import squared_linear, triton_tma, triton_units  # noqa: E402
 
@@ -119,16 +115,7 @@ def test_the_slope_at_zero_is_zero(impl: str):
 
 def test_the_kernels_compile_for_a_gpu(tmp_path: Path):
     """What Triton's interpreter takes its compiler may refuse; no GPU is needed to ask it."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    script = Path(__file__).with_name("compile_triton_squared_mlp.py")
-    run_script = subprocess.run(
-        [sys.executable, script],
-        env={**environment, "TRITON_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert run_script.returncode == 0, run_script.stderr
-    lines = [line.split(maxsplit=2) for line in run_script.stdout.splitlines()]
+    lines = [line.split(maxsplit=2) for line in compiled("compile_triton_squared_mlp.py", tmp_path)]
     assert lines[0][0] == "multiply_persistently"
     assert lines[0][2] == "tensor copies, matrix products"
     assert [line[0] for line in lines[1:]] == ["multiply"] * 2 * len(triton_units.TILES)
