@@ -3,7 +3,8 @@
     python benchmarks/golf.py results/2026-11-23_golf --minutes 15
 
 Trains every run by the clock, packs it, and scores both: wants a machine that does nothing else.
-Records in the folder's comparison.jsonl are not made again; the table goes to comparison.md.
+Runs and artifacts stay in the folder --runs, for `tmt score`. Records in the folder's comparison.jsonl are
+not made again; the table goes to comparison.md.
 """
 
 import argparse
@@ -34,9 +35,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--preset", default="small")
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--runs", type=Path, default=Path("runs/golf"), help="where runs and artifacts stay")
     parser.add_argument("--only", nargs="*", default=list(RUNS), help="names of the runs, default all")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
+    options.runs.mkdir(parents=True, exist_ok=True)
     for name in options.only:
         if name not in _records(options.folder):
             add_record(options.folder / "comparison.jsonl", _run(options, name) | {"name": name})
@@ -47,7 +50,8 @@ def _run(options: argparse.Namespace, name: str) -> dict:
     arch, recipe, overrides = RUNS[name]
     arguments = ["--arch", arch, "--preset", options.preset, "--recipe", recipe, "--seed", str(options.seed)]
     arguments += ["--minutes", str(options.minutes), *(f"--set={override}" for override in overrides)]
-    record = train_and_score(arguments, options.folder / "log", pack=True)
+    keep = options.runs / name.replace(",", "").replace(" ", "-")
+    record = train_and_score(arguments, options.folder / "log", keep, pack=True)
     del record["pack"]["tensors"]
     return record
 

@@ -22,10 +22,16 @@ def tmt(arguments: list[str], log: Path | None = None) -> str:
     return done.stdout
 
 
-def train_and_score(arguments: list[str], log: Path, pack: bool = False) -> dict[str, Any]:
-    """Train a run in a temporary folder; its scores on validation, and with `pack` those of its artifact."""
+def train_and_score(
+    arguments: list[str], log: Path, keep: Path | None = None, pack: bool = False
+) -> dict[str, Any]:
+    """Train a run; its scores on validation, and with `pack` those of its artifact.
+
+    The run goes to the folder `keep` and its artifact to `keep`.tmt, or both nowhere where it is None.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        run, artifact = f"{folder}/run", f"{folder}/run.tmt"
+        run = str(keep or f"{folder}/run")
+        artifact = f"{run}.tmt"
         tmt(["train", "--out", run, *arguments], log)
         record = json.loads(tmt(["eval", run, "--split", "valid", "--json"]))
         lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
