@@ -14,6 +14,7 @@ from tmt.layers.cache import Cache, State
 from tmt.layers.decay import ForgetGate
 from tmt.layers.linear import Linear
 from tmt.layers.norm import RMSNorm
+from tmt.layers.pair_embedding import PairEmbedding
 from tmt.model.common_config import ModelConfig
 from tmt.ops import cross_entropy, norm
 from tmt.ops.cross_entropy import linear_cross_entropy, softcapped, token_nll
@@ -77,6 +78,8 @@ class LanguageModel(nn.Module, ABC):
         self.head = Linear(config.d_model, config.vocab_size, bias=False)
         self.norm = RMSNorm(config.d_model, config.layer_norm_eps) if norm is None else norm
         self.dropout = nn.Dropout(config.dropout)
+        self.pairs: PairEmbedding | None = None
+        """Added to the embeddings of whole sequences where a score learns one; not part of the model."""
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
 
@@ -133,8 +136,7 @@ class LanguageModel(nn.Module, ABC):
             if last_only and not hidden.last:
                 rows = torch.arange(len(tokens), device=states.device) * tokens.shape[1]
                 states = states[rows + cache.new - 1]
-            logits = softcapped(self.head(self.norm(states)), self.softcap)
-            output.logits = logits.unflatten(0, (len(tokens), -1))
+            output.logits = self.predict(self.norm(states)).unflatten(0, (len(tokens), -1))
         output.work += cache.work
         scored = len(states)
         output.work.append(lambda: 2 * scored * self.head.weight.numel())
@@ -155,9 +157,21 @@ class LanguageModel(nn.Module, ABC):
             output.nll = token_nll(states, weight, flat, IGNORE, self.softcap).view_as(targets)
             output.loss = output.nll.sum() / (targets != IGNORE).sum().clamp(min=1)
 
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Sequences (B, T) to what the head reads at each token (B, T, D); ValueError as in `forward`."""
+        cache = Cache(tokens, None, None, keep=False)
+        self._check(tokens, cache)
+        states = self.trunk(tokens, cache, diagnose=False, last_only=False).states
+        return self.norm(states).unflatten(0, tokens.shape)
+
+    def predict(self, states: Tensor) -> Tensor:
+        """What the head reads (…, D) to logits (…, V)."""
+        return softcapped(self.head(states), self.softcap)
+
     def embed(self, tokens: Tensor) -> Tensor:
         """(B, T) to (B·T, D), in the autocast type when there is one."""
-        x = self.dropout(F.embedding(tokens.flatten(), self.embedding.weight))
+        x = F.embedding(tokens.flatten(), self.embedding.weight)
+        x = self.dropout(x if self.pairs is None else x + self.pairs(tokens).flatten(0, 1))
         device = x.device.type
         return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 

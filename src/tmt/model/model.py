@@ -127,6 +127,16 @@ class TMTModel(LanguageModel):
 
         return memory.read(count, total), update
 
+    @torch.no_grad()
+    def memory_use(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Counts (M,) and sums (M, D) of sequences (B, T) that attend to the anchors, over all layers.
+
+        :meth:`MemoryAnchors.blend` takes them.
+        """
+        cache = Cache(tokens, None, None, keep=False)
+        output = cast("TMTOutput", self.trunk(tokens, cache, diagnose=True, last_only=False).output)
+        return self._memory_use(output.traces, cache, output)
+
     def _memory_use(
         self, traces: list[LayerTrace], cache: Cache, output: TMTOutput, per_row: bool = False
     ) -> tuple[Tensor, Tensor]:

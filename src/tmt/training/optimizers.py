@@ -24,10 +24,7 @@ class Group:
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[Group]:
-    """Every trained parameter in exactly one group: matrices of blocks, embeddings, and the small ones.
-
-    What makes a kernel over positions is among the small ones, whatever its size: no decay pulls on it.
-    """
+    """Every trained parameter in exactly one group: matrices of blocks, embeddings, and the small ones."""
     small_lr = config.adamw_lr if config.small_lr is None else config.small_lr
     groups = [
         Group("matrices", config.optimizer, config.lr, config.weight_decay, []),
@@ -35,14 +32,21 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[Group]:
         Group("gains, biases, gates, kernels", "adamw", small_lr, config.small_decay, []),
     ]
     for name, parameter in model.named_parameters():
-        small = parameter.dim() != 2 or min(parameter.shape) < SMALLEST_MATRIX
-        if small or ".kernel." in name:
+        if is_small(name, parameter):
             groups[2].parameters.append(parameter)
         elif name.startswith("blocks."):
             groups[0].parameters.append(parameter)
         else:
             groups[1].parameters.append(parameter)
     return [group for group in groups if group.parameters]
+
+
+def is_small(name: str, parameter: nn.Parameter) -> bool:
+    """Whether a model's parameter is a gain, bias, gate or kernel rather than a matrix or an embedding.
+
+    What makes a kernel over positions is one, whatever its size: no decay pulls on it.
+    """
+    return parameter.dim() != 2 or min(parameter.shape) < SMALLEST_MATRIX or ".kernel." in name
 
 
 def build_optimizers(groups: list[Group], config: OptimConfig) -> list[Optimizer]:
