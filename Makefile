@@ -37,7 +37,8 @@ sanitize: $(VENV)/.dev
 	CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" \
 	$(BIN)/python -m pytest -s tests/ops/test_fused_mesh.py tests/ops/test_fused_graph.py \
 	tests/ops/test_audible.py tests/ops/test_local_mix.py tests/ops/test_few_rows.py tests/ops/test_gated_gelu.py \
-	tests/ops/test_norm.py tests/ops/test_cross_entropy.py tests/ops/test_softcap.py
+	tests/ops/test_norm.py tests/ops/test_cross_entropy.py tests/ops/test_softcap.py \
+	tests/adaptive/test_matching.py tests/adaptive/test_matching_exact.py tests/adaptive/test_matching_document.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -116,7 +116,7 @@ def _processor() -> str:
 @cache
 def _warn(reason: str) -> None:
     warnings.warn(
-        f"{reason}: the plain PyTorch paths are used, which are slower. "
+        f"{reason}: plain paths without C are used, which are slower. "
         "Install gcc or clang, or point CC to one",
         RuntimeWarning,
         stacklevel=4,
