@@ -26,6 +26,7 @@ SHORT_TRAINING = ["--minutes=null", "--steps=2", "--set=train.eval_tokens=512", 
 SHORTER = {
     "train": [*SHORT_TRAINING, "--preset=nano"],
     "eval": ["--limit=600"],
+    "score": ["--limit=600", "--window=64", "--chunk=128"],
     "generate": ["--max-new-tokens=8"],
     "data": ["--max-bytes=300000"],
     "convert": ["--tokens=300"],

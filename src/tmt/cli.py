@@ -19,6 +19,7 @@ from tmt.commands.evaluate import EvaluateOptions, evaluate
 from tmt.commands.generate import GenerateOptions, generate
 from tmt.commands.inspect import InspectOptions, inspect
 from tmt.commands.pack import PackOptions, pack
+from tmt.commands.score import ScoreOptions, score
 from tmt.commands.tasks import TasksOptions, tasks
 from tmt.commands.tokenizer import TokenizerOptions, tokenizer
 from tmt.commands.train import train
@@ -30,6 +31,7 @@ from tmt.errors import InputError
 COMMANDS: dict[str, tuple[type, Callable[..., None]]] = {
     "train": (TrainOptions, train),
     "eval": (EvaluateOptions, evaluate),
+    "score": (ScoreOptions, score),
     "generate": (GenerateOptions, generate),
     "inspect": (InspectOptions, inspect),
     "convert": (ConvertOptions, convert),

@@ -24,6 +24,11 @@ class MemoryBank(Part):
             raise InputError("only a TMT with model.memory_anchors above 0 has a memory bank to stream")
         self._model, self._bank, self._window = model, model.memory, window
 
+    @staticmethod
+    def fits(model: LanguageModel) -> bool:
+        """Whether a model has anchors."""
+        return isinstance(model, TMTModel) and model.memory is not None
+
     @torch.no_grad()
     def learn(self, chunk: Chunk, ranks: Ranks) -> None:
         """Window by window; every rank runs them all."""

@@ -95,7 +95,8 @@ class ScoreFirstTraining(Part):
         norm = clip_grad_norm_(self._trained, self._settings.clip)
         if not math.isfinite(float(norm)):
             raise InputError(
-                f"training at test time diverged after {self._steps} steps (gradient norm {norm}); lower its rate"
+                f"training at test time diverged after {self._steps} steps: the gradient's norm is {norm}; "
+                "lower its rate"
             )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)

@@ -36,7 +36,9 @@ def open_weights(model: LanguageModel, weights: Weights, rank: int) -> list[nn.P
     model.requires_grad_(False)
     if weights == "lora":
         chosen = _add_low_rank(model, rank)
-    return [parameter.requires_grad_() for parameter in chosen]
+    for parameter in chosen:
+        parameter.requires_grad_()
+    return chosen
 
 
 class LowRank(nn.Module):

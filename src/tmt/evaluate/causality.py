@@ -81,12 +81,12 @@ def _leaks(model: LanguageModel, tokens: Tensor, seed: int) -> Iterator[Leak]:
     for cut in torch.linspace(0, len(tokens) - 2, CUTS).long().unique().tolist():
         future = torch.randint(model.config.vocab_size, (len(tokens) - cut - 1,), generator=generator)
         for changed in (torch.cat([tokens[: cut + 1], future.to(tokens)]), tokens[: cut + 1]):
-            change = _distance(_logits(model, changed)[: cut + 1], expected[: cut + 1]).amax(-1)
+            change = distance(_logits(model, changed)[: cut + 1], expected[: cut + 1]).amax(-1)
             position = int(change.argmax())
             yield Leak(float(change[position]), position, cut)
 
 
-def _distance(a: Tensor, b: Tensor) -> Tensor:
+def distance(a: Tensor, b: Tensor) -> Tensor:
     """|a − b|; two NaNs or equal infinities are the same, a NaN against a number is infinitely far."""
     same = (a == b) | (a.isnan() & b.isnan())
-    return (a - b).abs().masked_fill(same, 0).nan_to_num(nan=torch.inf)
+    return (a - b).abs().masked_fill(same, 0).nan_to_num(nan=torch.inf, posinf=torch.inf)

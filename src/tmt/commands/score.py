@@ -1,0 +1,178 @@
+"""`tmt score`: a run's loss on a stream that it may learn from as it goes, by rules that can be checked."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tmt.adaptive import (
+    MemoryBank,
+    NeuralCacheSettings,
+    PassSettings,
+    ScoreSettings,
+    TapInSettings,
+    Task,
+    TrainingSettings,
+    adaptive_report,
+    audit_run,
+)
+from tmt.checkpoint import Run, checked_device, load_run
+from tmt.commands.report import tell
+from tmt.commands.score_tables import show_scores
+from tmt.errors import InputError
+from tmt.text import Split
+from tmt.tokens import open_source
+from tmt.training.distributed import Ranks
+
+CHUNK_WINDOWS = 16
+"""Windows in a chunk where --chunk does not say otherwise."""
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Score a run on held-out text in one pass that may learn from what it has scored: sliding windows,
+    test-time training, matching, a cache of hidden states, beside the same run without any of it."""
+
+    run: str
+    """Run folder, or an artifact of tmt pack."""
+    baseline: str | None = None
+    """Another run or artifact, given the same treatment for comparison."""
+    data: str | None = None
+    """Corpus, as in tmt train; default: the run's own."""
+    split: Split = "test"
+    """Which part of the corpus."""
+    window: int | None = None
+    """Tokens the model reads at once; default: the length it was trained on."""
+    stride: int | None = None
+    """Targets scored per window, a divisor of it; less gives every target more past. Default: a quarter."""
+    chunk: int | None = None
+    """Targets after which the parts learn, a multiple of the window; default: 16 windows."""
+    ttt: Literal["none", "all", "controls", "lora"] = "none"
+    """Train after every chunk on that chunk: all weights, gains and gates only, or low-rank updates."""
+    ttt_lr: float = 0.005
+    """Rate of that training in the first chunk; it falls with a cosine."""
+    ttt_epochs: int = 3
+    """Times that a chunk is read."""
+    hash_embedding: int = 0
+    """Rows of an embedding of token pairs that starts at zero and learns with --ttt; 0: none."""
+    tap_in: Literal["none", "exact", "document"] = "none"
+    """Match the text against its own past: in windows as the record did, or in documents, faster."""
+    min_match: int = 1
+    """Shortest match."""
+    tap_in_weights: Literal["fixed", "learned"] = "learned"
+    """How much a match counts: the record's constants, or learnt from the matches that were scored."""
+    cache: int = 0
+    """Hidden states of the past that are kept for the tokens that followed them; 0: no cache."""
+    memory: bool = False
+    """Stream a TMT's memory bank."""
+    gains: bool = False
+    """Also score every part by itself and all but every part."""
+    audit: bool = False
+    """First prove on a short stream that this combination keeps the rules, and print what was checked."""
+    limit: int | None = None
+    """Score only so many tokens."""
+    minutes: float | None = None
+    """Time for the adapted pass; it ends at the last chunk within it."""
+    out: Path | None = None
+    """Folder for the losses of all targets; the same command goes on from it after an interruption."""
+    batch_size: int = 8
+    """Windows at once."""
+    set: list[str] = field(default_factory=list)
+    """Override a model field that shapes no weight, model.field=value; repeatable."""
+    device: str = "auto"
+    """cpu, cuda, …; auto: an accelerator where there is one."""
+    json: bool = False
+    """One JSON object on one line instead of tables."""
+
+
+def score(options: ScoreOptions) -> None:
+    """Run the command."""
+    if options.hash_embedding and options.ttt == "none":
+        raise InputError("--hash-embedding starts at zero and learns with --ttt; add --ttt all")
+    device = checked_device(options.device)
+    runs = [load_run(options.run, str(device), options.set)]
+    if options.baseline is not None:
+        runs.append(load_run(options.baseline, str(device)))
+    settings = [_settings(run, options, main=run is runs[0]) for run in runs]
+    tasks = [_task(run, options, name) for run, name in zip(runs, ("run", "baseline"), strict=False)]
+    ranks = Ranks(device)
+    try:
+        records = _records(runs, settings, tasks, options, ranks)
+    except KeyboardInterrupt:
+        if ranks.first and options.out is not None:
+            tell(f"stopped; the same command goes on from {options.out}")
+        raise
+    finally:
+        ranks.close()
+    if ranks.first:
+        print(json.dumps(records, allow_nan=False)) if options.json else show_scores(records)
+
+
+def _records(
+    runs: list[Run], settings: list[ScoreSettings], tasks: list[Task], options: ScoreOptions, ranks: Ranks
+) -> list[dict[str, Any]]:
+    """One for each run; what does not fit or breaks the rules is found before anything is scored."""
+    jobs = list(zip(runs, settings, tasks, strict=True))
+    findings = []
+    for run, own, task in jobs:
+        own.make_pass(run.model, task.tokens, run.tokenizer.eot_id, ranks, task.limit)
+        findings.append(_audit(run, own, task, ranks) if options.audit else None)
+    return [
+        {"run": str(run.folder), "data": task.name, "audit": found, **adaptive_report(run, own, task, ranks)}
+        for (run, own, task), found in zip(jobs, findings, strict=True)
+    ]
+
+
+def _audit(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks) -> list[dict[str, Any]]:
+    report = audit_run(run, settings, task.tokens, ranks)
+    report.require()
+    return [asdict(finding) for finding in report.findings]
+
+
+def _settings(run: Run, options: ScoreOptions, main: bool) -> ScoreSettings:
+    """What the options ask for; a baseline without a memory bank goes without."""
+    window = run.config.train.seq_len if options.window is None else options.window
+    cut = PassSettings(
+        window=window,
+        stride=max(1, window // 4) if options.stride is None else options.stride,
+        chunk=CHUNK_WINDOWS * window if options.chunk is None else options.chunk,
+        batch_size=options.batch_size,
+    )
+    training = None
+    if options.ttt != "none":
+        training = TrainingSettings(
+            weights=options.ttt,
+            lr=options.ttt_lr,
+            epochs=options.ttt_epochs,
+            pair_rows=options.hash_embedding,
+        )
+    tap_in = None
+    if options.tap_in != "none":
+        tap_in = TapInSettings(
+            mode=options.tap_in, min_match=options.min_match, weights=options.tap_in_weights
+        )
+    return ScoreSettings(
+        cut=cut,
+        training=training,
+        memory=options.memory and (main or MemoryBank.fits(run.model)),
+        cache=NeuralCacheSettings(entries=options.cache) if options.cache else None,
+        tap_in=tap_in,
+    )
+
+
+def _task(run: Run, options: ScoreOptions, name: str) -> Task:
+    data = run.config.data
+    source = data.open() if options.data is None else open_source(options.data, text_field=data.text_field)
+    splits = source.tokens(run.tokenizer)
+    split = options.split
+    if split not in splits.documents:
+        tell(f"{source.name} has no {split} files: scoring the validation split")
+        split = "valid"
+    return Task(
+        tokens=getattr(splits, split),
+        name=f"{source.name}, {split} split",
+        limit=options.limit,
+        minutes=options.minutes,
+        gains=options.gains,
+        folder=None if options.out is None else options.out / name,
+    )

@@ -1,0 +1,137 @@
+"""Parts and passes that break the rules of a score, each in its own way."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from tiny_passes import VOCAB, random_tokens
+from torch import Tensor
+
+from tmt.adaptive.part import Block, Chunk, Part
+from tmt.adaptive.scoring import AdaptivePass, ChunkScore
+from tmt.evaluate.windows import Tokens, Window
+from tmt.model.base import LanguageModel
+from tmt.training.distributed import Ranks
+
+STREAM = random_tokens(300)
+WINDOW = 32
+
+
+def mixed(log_probs: Tensor, tokens: Tensor, weight: float = 0.1) -> Tensor:
+    """Of distributions (n, V) and points (n,)."""
+    points = torch.nn.functional.one_hot(tokens, log_probs.shape[1])
+    return ((1 - weight) * log_probs.exp() + weight * points).log()
+
+
+class Cheat(Part):
+    """Holds what a part has no business with."""
+
+    name, reads = "cheat", "what it must not"
+
+    def __init__(self, model: LanguageModel, tokens: Tokens):
+        self.model, self.tokens = model, tokens
+        self.sgd = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def step(self, ids: np.ndarray) -> None:
+        row = torch.from_numpy(ids)[None]
+        with torch.enable_grad():
+            self.model(row[:, :-1], targets=row[:, 1:]).loss.backward()
+        self.sgd.step()
+        self.sgd.zero_grad()
+
+
+class PeeksInTheBlock(Cheat):
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        following = torch.from_numpy(np.append(block.ids[1:], block.ids[-1]))
+        return mixed(log_probs, following)
+
+
+class KnowsTheStream(Cheat):
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        counts = np.bincount(self.tokens[0 : len(self.tokens)], minlength=VOCAB)
+        return (log_probs + torch.from_numpy(counts).double().log()).log_softmax(1)
+
+
+class Diverges(Cheat):
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        return log_probs if self.tokens[299:][0] == STREAM[299] else log_probs * torch.nan
+
+
+class BlendsOneToken(Cheat):
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        latest = torch.from_numpy(block.ids)[:, None]
+        return log_probs.scatter(1, latest, log_probs.gather(1, latest) + 0.1)
+
+
+class Widens(Cheat):
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        return torch.cat([log_probs, log_probs[:, :1] - torch.inf], 1)
+
+
+class WritesIntoWhatItWasGiven(Cheat):
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        return log_probs.copy_(mixed(log_probs, torch.from_numpy(block.ids)))
+
+
+class ChangesItsMind(Cheat):
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        self.made = log_probs.clone()
+        return self.made
+
+    def book(self, block: Block, targets: Tensor) -> None:
+        self.made.copy_(mixed(self.made, targets))
+
+
+class TrainsBeforeBooking(Cheat):
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        self.step(block.ids[:WINDOW])
+        return log_probs
+
+
+class WritesWeightsBeforeBooking(Cheat):
+    @torch.no_grad()
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        self.model.embedding.weight.data[block.ids[0]] += 0.01
+        return log_probs
+
+
+class TrainsOnTheNextChunk(Cheat):
+    def learn(self, chunk: Chunk, ranks: Ranks) -> None:
+        after = chunk.start + len(chunk.ids)
+        if not chunk.last:
+            self.step(self.tokens[after : after + WINDOW])
+
+
+class TrainsOneTokenAhead(Cheat):
+    def learn(self, chunk: Chunk, ranks: Ranks) -> None:
+        after = chunk.start + len(chunk.ids)
+        if not chunk.last:
+            self.step(self.tokens[after - WINDOW : after + 1])
+
+
+class ScoresTwice(AdaptivePass):
+    def _score(self, group: list[Window]) -> Iterator[np.ndarray]:
+        yield from super()._score(group)
+        list(super()._score(group))
+
+
+class KeepsTheBetterOfTwo(AdaptivePass):
+    def _book(self, block: Block) -> np.ndarray:
+        return np.minimum(super()._book(block), super()._book(block))
+
+
+class LeavesATargetOut(AdaptivePass):
+    def run(self, first: int = 0) -> Iterator[ChunkScore]:
+        for chunk in super().run(first):
+            yield replace(chunk, nats=chunk.nats[:-1])
+
+
+class ScoresTheEndFirst(AdaptivePass):
+    def run(self, first: int = 0) -> Iterator[ChunkScore]:
+        yield from reversed(list(super().run(first)))
+
+
+class Flatters(AdaptivePass):
+    def _book(self, block: Block) -> np.ndarray:
+        return super()._book(block) - 0.01
