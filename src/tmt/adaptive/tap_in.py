@@ -98,8 +98,9 @@ class TapIn(Part):
     def blend(self, block: Block, log_probs: Tensor) -> Tensor:
         """See :class:`Part`; rows without a hint among the likeliest tokens stay as they are."""
         fires = self._fires(self._matcher.advance(block.ids), block.own, log_probs)
-        hints, mixed = fires[:2], log_probs.clone()
-        mixed[fires.row] += (-fires.weight).log1p()[:, None]
+        shift = log_probs.new_zeros(len(log_probs), 1)
+        shift[fires.row, 0] = (-fires.weight).log1p().to(shift)
+        mixed, hints = log_probs + shift, fires[:2]
         mixed[hints] = torch.logaddexp(mixed[hints], fires.weight.log())
         self._blended = fires, log_probs, mixed
         return mixed
