@@ -15,7 +15,7 @@ from typing import Any
 
 from runs import add_record, read_records, tmt
 
-PARTS = ["--ttt=all", "--hash-embedding=16384", "--tap-in=document", "--cache=16384", "--ttt-lr=0.02"]
+PARTS = ["--ttt=all", "--hash-embedding=16384", "--tap-in=document", "--cache=16384"]
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--stride", type=int, default=64)
-    parser.add_argument("--chunk", type=int, default=4096)
+    parser.add_argument("--chunk", type=int, default=2048)
     parser.add_argument("--limit", type=int, help="score only so many tokens")
     parser.add_argument("--out", type=Path, default=Path("runs/scoring"))
     parser.add_argument("--set", action="append", default=[], help="another option of tmt score, NAME=VALUE")

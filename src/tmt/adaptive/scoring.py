@@ -117,12 +117,11 @@ class AdaptivePass:
         """What the head reads at every scored position (n, D), on every rank."""
         own, before = group[self._share(len(group))], group[: self._share(len(group)).start]
         total, offset = (sum(window.scored for window in some) for some in (group, before))
-        states = torch.zeros(total, self.model.config.d_model, device=self._device)
+        states = self.model.head.weight.new_zeros(total, self.model.config.d_model)
         if own:
             ids = np.stack([self.tokens[w.start : w.start + w.length] for w in own])
             grid = self.model.encode(torch.from_numpy(ids).to(self._device))
             scored = torch.cat([row[-w.scored :] for row, w in zip(grid, own, strict=True)])
-            states = states.to(scored.dtype)
             states[offset : offset + len(scored)] = scored
         return self.ranks.sum(states)
 
@@ -136,6 +135,7 @@ class AdaptivePass:
                 stages.append(part.blend(block, stages[-1]))
         low, high = block.start + 1, block.start + 1 + len(block.ids)
         targets = torch.from_numpy(self.tokens[low:high]).to(self._device)
+        self.model.check_vocabulary(targets)
         nats = torch.zeros(len(targets), len(stages), dtype=torch.float64, device=self._device)
         wanted = targets[block.own, None]
         nats[block.own] = -torch.cat([stage.gather(1, wanted) for stage in stages], 1).double()

@@ -219,6 +219,10 @@ class LanguageModel(nn.Module, ABC):
     def _check(self, tokens: Tensor, cache: Cache) -> None:
         if cache.reach > self.config.longest:
             raise InputError(f"a sequence of {cache.reach} tokens exceeds {self.config.limit}")
+        self.check_vocabulary(tokens)
+
+    def check_vocabulary(self, tokens: Tensor) -> None:
+        """Raise InputError for an id outside the vocabulary; on accelerators, where looking waits, do not."""
         if tokens.device.type == "cpu":
             low, high = int(tokens.min()), int(tokens.max())
             if low < 0 or high >= self.config.vocab_size:
