@@ -52,6 +52,8 @@ VARIANTS: dict[str, list[str]] = {
 SECONDS = 8.0
 """For which the steps of two variants are timed in turns, without loops and with them."""
 TIMED_STEPS = 10**6
+LARGE = 0.01
+"""Share of the base's bits per byte that decides with a single seed."""
 TEXT = "--max-bytes=6000000"
 """Half the corpus: more than a training of some hundred steps reads, and less to score."""
 
@@ -155,10 +157,9 @@ def _effect(records: dict[tuple[str, int], dict[str, Any]], name: str, seeds: li
         return "", ""
     differences = [records[name, seed]["bpb"] - records[BASE, seed]["bpb"] for seed in seeds]
     mean, width = interval(differences)
-    if width is None:
-        return f"{mean:+.4f}", "one seed"
-    verdict = "undecided" if abs(mean) < width else "worse" if mean > 0 else "better"
-    return f"{mean:+.4f} ± {width:.4f}", verdict
+    least = LARGE * records[BASE, seeds[0]]["bpb"] if width is None else width
+    verdict = "undecided" if abs(mean) < least else "worse" if mean > 0 else "better"
+    return f"{mean:+.4f}" + ("" if width is None else f" ± {width:.4f}"), verdict
 
 
 if __name__ == "__main__":
