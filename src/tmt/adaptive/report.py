@@ -11,6 +11,7 @@ from tmt.adaptive.scoring import AdaptivePass
 from tmt.adaptive.session import Session, identity
 from tmt.adaptive.settings import ScoreSettings
 from tmt.checkpoint import Run
+from tmt.evaluate.measures import perplexity
 from tmt.evaluate.report import finite
 from tmt.evaluate.text_size import bytes_of, target_bytes
 from tmt.evaluate.windows import Tokens
@@ -55,7 +56,7 @@ def adaptive_report(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks)
     others = {"static": settings.static(), **(settings.variants() if task.gains else {})}
     task = replace(task, minutes=None)
     passes = {name: _run_pass(run, other, name, task, ranks) for name, other in others.items()}
-    static = passes["static"]["nats"]
+    static = passes["static"]["ppl"]
     return {
         "arch": run.config.arch,
         "params": run.model.num_parameters(),
@@ -65,7 +66,7 @@ def adaptive_report(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks)
         "parts": list(settings.parts),
         "bytes_of": bytes_of(task.tokens, run.tokenizer),
         "complete": main["complete"],
-        "ppl_change": finite(math.expm1(main["nats"] - static)) if main["nats"] is not None else None,
+        "ppl_change": None if None in (main["ppl"], static) else main["ppl"] / static - 1,
         "passes": {**passes, MAIN: main},
     }
 
@@ -104,7 +105,7 @@ def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: R
         "bytes": done.bytes,
         "complete": session.complete,
         "nats": finite(nats),
-        "ppl": finite(math.exp(nats)) if nats < 700 else None,
+        "ppl": finite(perplexity(nats)),
         "bpb": finite(bits / done.bytes) if done.bytes else None,
         "stages": {
             stage: finite(total / done.targets) for stage, total in zip(stages, done.nats, strict=True)

@@ -46,7 +46,7 @@ class Score:
     @property
     def ppl(self) -> float:
         """Perplexity per token."""
-        return _exp(self.nats)
+        return perplexity(self.nats)
 
     @property
     def bpb(self) -> float:
@@ -56,7 +56,7 @@ class Score:
     @property
     def word_ppl(self) -> float:
         """Perplexity per word; NaN where the targets have no word."""
-        return _exp(self.total_nats / self.words) if self.words else math.nan
+        return perplexity(self.total_nats / self.words) if self.words else math.nan
 
     @property
     def mean_layers(self) -> float:
@@ -97,8 +97,9 @@ class Score:
         return self.flops_dense / self.tokens
 
 
-def _exp(x: float) -> float:
+def perplexity(nats: float) -> float:
+    """e to so many nats per token; infinite where no float holds it."""
     try:
-        return math.exp(x)
+        return math.exp(nats)
     except OverflowError:
         return math.inf
