@@ -9,8 +9,8 @@ from pathlib import Path
 import tmt
 from tmt.packed.compression import best_codec, compress
 
-ENTRIES = ("tmt.checkpoint", "tmt.evaluate", "tmt.generate")
-"""Loading an artifact, scoring with it, writing with it."""
+ENTRIES = ("tmt.checkpoint", "tmt.evaluate", "tmt.adaptive", "tmt.generate")
+"""Loading an artifact, scoring with it, plainly and adapting, writing with it."""
 NATIVE = {".c", ".h"}
 """Sources that are compiled on the user's machine, counted with the folder that holds them."""
 _ROOT = Path(tmt.__file__).parent
