@@ -30,8 +30,7 @@ CHUNK_WINDOWS = 16
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """Score a run on held-out text in one pass that may learn from what it has scored: sliding windows,
-    test-time training, matching, a cache of hidden states, beside the same run without any of it."""
+    """Score a run in one pass that may learn as it goes: sliding windows, training, matching, a cache."""
 
     run: str
     """Run folder, or an artifact of tmt pack."""
