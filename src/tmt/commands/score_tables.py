@@ -54,13 +54,16 @@ def _passes(record: dict[str, Any]) -> Table:
 
 
 def _parts(record: dict[str, Any]) -> Table:
-    """What each part adds to those before it in the adapted pass, and what it takes."""
+    """What each part adds to those before it in the adapted pass, and what it takes.
+
+    What trains the model shows in the model's row.
+    """
     main = record["passes"]["adapted"]
     table = _table("in the adapted pass", "after", "nats", "gain", "seconds")
     table.add_column("what it says", overflow="fold")
     before = None
     for name, nats in main["stages"].items():
-        gain = None if None in (nats, before) else before - nats
+        gain = None if None in (nats, before) or nats == before else before - nats
         figures = {key: value for key, value in main["figures"].get(name, {}).items() if key != "matches"}
         said = ", ".join(f"{key.replace('_', ' ')} {_brief(value)}" for key, value in figures.items())
         seconds = main["seconds"].get(name, 0.0)
