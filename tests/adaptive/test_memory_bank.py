@@ -53,15 +53,25 @@ def test_the_first_chunk_is_the_plain_score_and_the_next_ones_are_not():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("chunk", [16, 48])
-def test_the_bank_is_that_of_a_streamed_session(chunk: int):
+def test_a_chunk_of_one_window_is_a_step_of_a_streamed_session():
     model = tmt()
     start = bank(model)
-    next(make_pass(model, TOKENS, MemoryBank(model, 16), chunk=chunk).run())
-    expected = streamed(torch.from_numpy(TOKENS[:chunk]).view(-1, 16))
+    next(make_pass(model, TOKENS, MemoryBank(model, 16), chunk=16).run())
+    expected = streamed(torch.from_numpy(TOKENS[:16]).view(-1, 16))
     for actual, wanted, before in zip(bank(model), expected, start, strict=True):
         torch.testing.assert_close(actual, wanted)
         assert (actual - before).abs().max() > 0.01
+
+
+@torch.no_grad()
+def test_a_chunk_counts_as_one_step():
+    model = tmt()
+    assert model.memory is not None
+    use = model.memory_use(torch.from_numpy(TOKENS[:48]).view(3, 16))
+    expected = model.memory.blend(*bank(model), *use)
+    next(make_pass(model, TOKENS, MemoryBank(model, 16), chunk=48).run())
+    for actual, wanted in zip(bank(model), expected, strict=True):
+        torch.testing.assert_close(actual, wanted)
 
 
 @torch.no_grad()

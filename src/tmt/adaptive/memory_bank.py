@@ -1,4 +1,4 @@
-"""The TMT's memory anchors as a part: the bank follows what was scored, as in a streamed session."""
+"""The TMT's memory anchors as a part: the bank follows what was scored, as it followed training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,10 @@ from tmt.training.distributed import Ranks
 
 
 class MemoryBank(Part):
-    """Blends the tokens of every scored window into the anchors they attended to, without gradients."""
+    """Blends the tokens of every scored chunk into the anchors they attended to, without gradients.
+
+    A chunk counts as one step of training: a bank that moves faster drifts away from what the weights expect.
+    """
 
     name = "memory"
     reads = "the tokens of chunks whose losses are booked"
@@ -31,17 +34,16 @@ class MemoryBank(Part):
 
     @torch.no_grad()
     def learn(self, chunk: Chunk, ranks: Ranks) -> None:
-        """Window by window; every rank runs them all."""
+        """Blend once; every rank reads some of the windows."""
         if chunk.last:
             return
-        device = self._bank.count.device
-        inputs = torch.from_numpy(chunk.ids[:-1]).to(device)
-        for tokens in inputs.split(self._window):
-            count, total = self._bank.blend(
-                self._bank.count, self._bank.total, *self._model.memory_use(tokens[None])
-            )
-            self._bank.count.copy_(count)
-            self._bank.total.copy_(total)
+        bank, inputs = self._bank, torch.from_numpy(chunk.ids[:-1])
+        count, total = torch.zeros_like(bank.count), torch.zeros_like(bank.total)
+        for tokens in inputs.split(self._window)[ranks.rank :: ranks.size]:
+            own_count, own_total = self._model.memory_use(tokens[None].to(count.device))
+            count += own_count
+            total += own_total
+        bank.count, bank.total = bank.blend(bank.count, bank.total, ranks.sum(count), ranks.sum(total))
 
     def state(self) -> dict[str, Any]:
         """See :class:`Part`."""
