@@ -6,7 +6,7 @@ Sun et al. 2024 name the idea; the settings are those of the parameter-golf reco
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -83,8 +83,6 @@ class ScoreFirstTraining(Part):
         for _ in range(self._settings.epochs):
             for batch in rows.to(self._trained[0].device).split(self._settings.batch):
                 self._step(batch, ranks)
-        if not all(bool(parameter.isfinite().all()) for parameter in self._trained):
-            self._stop("a weight is not finite")
 
     def _step(self, rows: Tensor, ranks: Ranks) -> None:
         """One step on sequences (B, window + 1), of which each rank takes some."""
@@ -96,13 +94,13 @@ class ScoreFirstTraining(Part):
         ranks.average_gradients(self._trained)
         norm = clip_grad_norm_(self._trained, self._settings.clip)
         if not math.isfinite(float(norm)):
-            self._stop(f"the gradient's norm is {norm}")
+            raise InputError(
+                f"training at test time diverged after {self._steps} steps: the gradient's norm is {norm}; "
+                "lower its rate"
+            )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._steps += 1
-
-    def _stop(self, reason: str) -> NoReturn:
-        raise InputError(f"training at test time diverged in {self._steps} steps: {reason}; lower its rate")
 
     def state(self) -> dict[str, Any]:
         """See :class:`Part`."""

@@ -140,6 +140,11 @@ class AdaptivePass:
         wanted = targets[block.own, None]
         nats[block.own] = -torch.cat([stage.gather(1, wanted) for stage in stages], 1).double()
         self.ranks.sum(nats)
+        if nats[:, 0].isnan().any():
+            raise InputError(
+                f"a loss of the model after position {block.start} is not a number: its weights are damaged, "
+                "or training at test time diverged; lower its rate"
+            )
         for part in self.parts:
             with self._timed(part.name):
                 part.book(block, targets)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tmt.errors import unknown
+from tmt.errors import InputError, unknown
 from tmt.model.base import LanguageModel
 from tmt.training.optimizers import is_small
 
@@ -26,7 +26,7 @@ def open_weights(model: LanguageModel, weights: Weights, rank: int) -> list[nn.P
         rank: of those updates.
 
     Raises:
-        InputError: there is no such choice.
+        InputError: there is no such choice, or no matrix for that rank.
     """
     if weights not in get_args(Weights):
         raise unknown("weights", weights, get_args(Weights))
@@ -64,4 +64,6 @@ def _add_low_rank(model: LanguageModel, rank: int) -> list[nn.Parameter]:
             update = LowRank(module.weight, rank, generator)
             parametrize.register_parametrization(module, "weight", update)
             added += [update.a, update.b]
+    if not added:
+        raise InputError(f"rank={rank}: no matrix of the layers has two sides above it; take a lower one")
     return added
