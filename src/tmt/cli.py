@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from tmt import __version__
+from tmt import __version__, machine
 from tmt.commands.bench import BenchOptions, bench
 from tmt.commands.convert import ConvertOptions, convert
 from tmt.commands.data import DataOptions, data
@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         name, options, given = parse(arguments)
+        machine.prepare()
         command = COMMANDS[name][1]
         command(options, given) if name == "train" else command(options)
     except InputError as error:

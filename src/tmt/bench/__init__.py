@@ -29,6 +29,7 @@ class Table:
     series: Callable[[Settings], Iterator[Series]]
     lengths: tuple[int, ...]
     dtypes: tuple[Precision, ...]
+    """Number formats; float32 instead of bfloat16 where that has no products of its own."""
     batch: int = 1
     preset: str | None = None
     """Size of the models; None where there are none."""

@@ -9,6 +9,7 @@ from typing import TextIO, cast
 
 from rich.console import Console
 
+from tmt import machine
 from tmt.bench import DTYPES, TABLES, Row, Settings, Table, llama, run
 from tmt.bench.plot import plot, prepare
 from tmt.bench.series import Precision
@@ -38,7 +39,8 @@ class BenchOptions:
     batch_size: int | None = None
     """Sequences per call; default: 8 to train, else 1."""
     dtypes: str | None = None
-    """Number formats, fp32 or bf16, commas between; default: both for ops, bf16 to train, else fp32."""
+    """Number formats, fp32 or bf16, commas between; default: both for ops, bf16 to train, else fp32;
+    fp32 alone where the machine has no products of bf16."""
     only: str = ""
     """Only rows whose name contains this."""
     seconds: float = 10.0
@@ -106,7 +108,11 @@ def resolve(options: BenchOptions, table: Table) -> Settings:
     for name, value in (("batch_size", batch), ("seconds", options.seconds)):
         if not value > 0:
             raise InputError(f"{name}={value} must be above zero")
-    dtypes = table.dtypes if options.dtypes is None else tuple(options.dtypes.split(","))
+    device = checked_device(options.device)
+    if options.dtypes is not None:
+        dtypes = tuple(options.dtypes.split(","))
+    else:
+        dtypes = table.dtypes if machine.multiplies_bf16(device) else ("fp32",)
     for dtype in dtypes:
         if dtype not in DTYPES:
             raise unknown("number format", dtype, DTYPES)
@@ -118,7 +124,7 @@ def resolve(options: BenchOptions, table: Table) -> Settings:
         preset=preset or "",
         only=options.only,
         seconds=options.seconds,
-        device=checked_device(options.device),
+        device=device,
     )
 
 

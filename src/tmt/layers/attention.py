@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tmt import machine
 from tmt.layers.linear import Linear
 from tmt.layers.norm import RMSNorm
 from tmt.layers.rotary import Rotation, rotation
@@ -62,7 +63,7 @@ def dense_causal_attention(q: Tensor, k: Tensor, v: Tensor, positions: Tensor) -
     (grouped queries: Ainslie et al., 2023).
     """
     whole, group = q.shape[1] == k.shape[1], q.shape[2] // k.shape[2]
-    if whole and q.device.type == "cpu" and q.dtype == torch.bfloat16:
+    if whole and q.device.type == "cpu" and q.dtype == torch.bfloat16 and machine.multiplies_bf16(q.device):
         k, v = (x if group == 1 else x.repeat_interleave(group, 2) for x in (k, v))
         return causal_attention(q, k, v)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))

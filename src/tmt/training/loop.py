@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from tmt import machine
 from tmt.checkpoint import save_weights
 from tmt.config import RunConfig
 from tmt.errors import InputError
@@ -26,6 +27,7 @@ from tmt.training.optimizers import build_optimizers, parameter_groups
 from tmt.training.precision import use_bf16
 from tmt.training.scheduler import momentum, rate_factor
 from tmt.training.state import load_state, save_state
+from tmt.training.threads import Threads
 
 EXIT_WARMUP = 0.2
 """Share of the budget over which the exits' own objective comes in."""
@@ -92,8 +94,10 @@ class Trainer:
         """
         self.prime()
         saved, tokens = time.monotonic(), self._tokens_per_step()
+        threads = Threads(self.config.train.steps is not None, self.ranks.device, progress.say)
         with Interrupt() as interrupt:
             while self.share < 1:
+                threads.follow()
                 started = time.monotonic()
                 result = self.take_step()
                 seconds = self.ranks.share(time.monotonic() - started)
@@ -212,8 +216,11 @@ class Trainer:
             save_state(self.state_path(self.folder), self.state())
 
     def resume(self) -> None:
-        """Continue where :meth:`save` was called, to the bit."""
-        self._restore(load_state(self.state_path(self.folder)))
+        """Continue where :meth:`save` was called, to the bit (in as many threads, if nobody names them)."""
+        state = load_state(self.state_path(self.folder))
+        self._restore(state)
+        if self.config.train.steps and not machine.THREADS_ARE_GIVEN:
+            torch.set_num_threads(state.get("threads", torch.get_num_threads()))
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on; tensors are shared, not copied."""
@@ -226,6 +233,7 @@ class Trainer:
             "average": None if self.average is None else self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "loader": self.loader.state_dict(),
+            "threads": torch.get_num_threads(),
             "random": torch.get_rng_state(),
             "device_random": torch.cuda.get_rng_state(self.ranks.device) if self._on_cuda else None,
         }

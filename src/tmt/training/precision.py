@@ -2,14 +2,9 @@
 
 import torch
 
+from tmt import machine
+
 
 def use_bf16(precision: str, device: torch.device) -> bool:
     """Whether to autocast: as told, or where the machine multiplies bfloat16 natively ("auto")."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        return bool(probe and probe())
-    return False
+    return machine.multiplies_bf16(device) if precision == "auto" else precision == "bf16"

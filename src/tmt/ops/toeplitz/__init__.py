@@ -7,6 +7,7 @@ and the fast Fourier transform.
 import torch
 from torch import Tensor
 
+from tmt import machine
 from tmt.errors import InputError, unknown
 from tmt.ops.toeplitz import blocked, fft, reference
 from tmt.ops.toeplitz.flops import toeplitz_flops
@@ -19,7 +20,7 @@ IMPLEMENTATIONS = {"dense": reference.toeplitz, "fft": fft.toeplitz, "blocked": 
 DENSE_UNTIL = 128
 """Positions up to which the whole matrix is multiplied on an accelerator."""
 BLOCKED_UNTIL, BLOCKED_UNTIL_FLOAT32 = 512, 192
-"""Positions up to which blocks are: in bfloat16 or on an accelerator; in the other types on a CPU."""
+"""Positions up to which blocks are: in native bfloat16 or on an accelerator; else on a CPU."""
 
 
 def toeplitz(x: Tensor, kernel: Tensor, impl: str | None = None) -> Tensor:
@@ -57,13 +58,14 @@ def toeplitz_impl(x: Tensor, kernel: Tensor) -> str:
     """The path that :func:`toeplitz` takes for tensors of those shapes, that device and type.
 
     The limits are lengths at which a forward and backward pass of the blocked and of the FFT path took the
-    same time for 256 to 2048 channels (B·H·D) on an AVX-512 processor with bfloat16 products; those of
-    accelerators are not measured. In bfloat16 a kernel of half as many taps is as good as such a length.
+    same time for 256 to 2048 channels (B·H·D): on a processor with bfloat16 products in that type, in float32
+    on one with AVX-512 and, to within 1.35, with AVX2 alone. Those of accelerators are not measured. In
+    bfloat16 a kernel of half as many taps is as good as such a length.
     """
     length, taps = x.shape[1], kernel.shape[-1]
     if x.device.type != "cpu":
         if length <= DENSE_UNTIL:
             return "dense"
-    elif x.dtype != torch.bfloat16:
+    elif x.dtype != torch.bfloat16 or not machine.multiplies_bf16(x.device):
         return "blocked" if length <= BLOCKED_UNTIL_FLOAT32 else "fft"
     return "blocked" if min(length, 2 * taps) <= BLOCKED_UNTIL else "fft"

@@ -1,8 +1,8 @@
 """The product as matrix products of blocks of rows with what precedes them: half of the dense arithmetic.
 
 All of them are slices of one slab of `BLOCK` rows, and a kernel of N taps reaches back N steps and no
-further. bfloat16 stays bfloat16 in the products, which sum in float32. No finite later value has any
-effect; a NaN or infinity reaches back to the beginning of its block.
+further. bfloat16 stays bfloat16 in the products, which sum in float32, where the device has such. No finite
+later value has any effect; a NaN or infinity reaches back to the beginning of its block.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from tmt import machine
 from tmt.ops.precision import at_least_float32
 from tmt.ops.toeplitz.reference import channel_sum
 
@@ -60,7 +61,8 @@ class _Products(torch.autograd.Function):
 def _rows(x: Tensor) -> Tensor:
     """(B, S, H, K, D) to (H, K, S, B·D), in a type whose matrix products sum in at least float32."""
     rows = x.permute(2, 3, 1, 0, 4).flatten(3)
-    return rows if x.dtype == torch.bfloat16 else at_least_float32(rows)
+    native = x.dtype == torch.bfloat16 and machine.multiplies_bf16(x.device)
+    return rows if native else at_least_float32(rows)
 
 
 def _product(x: Tensor, kernel: Tensor) -> Tensor:
