@@ -6,7 +6,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from tmt.model.base import LanguageModel, ModelOutput
-from tmt.model.transformer import TransformerConfig
+from tmt.model.transformer_config import TransformerConfig
 
 NAME = "transformers Llama"
 

@@ -21,7 +21,7 @@ from tmt.layers.toeplitz_relaxed import LEAST_ROOM
 from tmt.layers.toeplitz_state import CHUNK
 from tmt.model.base import LanguageModel
 from tmt.model.registry import build_model
-from tmt.model.toeplitz import ToeplitzConfig
+from tmt.model.toeplitz_config import ToeplitzConfig
 
 ARCH = "toeplitz"
 FIR_TAPS = 64

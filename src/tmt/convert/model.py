@@ -12,7 +12,8 @@ from tmt.errors import InputError
 from tmt.layers.toeplitz_kernel import ExpSumKernel
 from tmt.model.base import LanguageModel
 from tmt.model.mixer import Norm
-from tmt.model.toeplitz import ToeplitzConfig, ToeplitzMixer, ToeplitzMixing
+from tmt.model.toeplitz import ToeplitzMixer, ToeplitzMixing
+from tmt.model.toeplitz_config import ToeplitzConfig
 
 
 @dataclass(frozen=True)

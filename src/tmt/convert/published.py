@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from tmt.errors import InputError
-from tmt.model.toeplitz import ToeplitzConfig, ToeplitzMixer, ToeplitzMixing
+from tmt.model.toeplitz import ToeplitzMixer, ToeplitzMixing
+from tmt.model.toeplitz_config import ToeplitzConfig
 
 Weights = dict[str, Tensor]
 NORMS_AND_MLP = {

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tmt.layers.toeplitz_kernel import NOISE, Init, Kernel
+from tmt.layers.toeplitz_choices import Init
+from tmt.layers.toeplitz_kernel import NOISE, Kernel
 
 FEATURES = 8
 """Frequencies of the lag that the network reads, each as a sine and a cosine."""

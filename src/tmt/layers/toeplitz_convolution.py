@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from tmt.layers.cache import Cache
+from tmt.layers.toeplitz_choices import Bias, Init
 from tmt.layers.toeplitz_direct import Filter, direct
-from tmt.layers.toeplitz_kernel import ExpSumKernel, Init, Kernel
+from tmt.layers.toeplitz_kernel import ExpSumKernel, Kernel
 from tmt.layers.toeplitz_relaxed import relaxed
 from tmt.layers.toeplitz_state import state
 from tmt.ops.precision import at_least_float32
 from tmt.ops.toeplitz import toeplitz_flops, toeplitz_impl
 
-Bias = Literal["position", "channel", "none"]
 Decode = Literal["direct", "relaxed", "state"]
 
 

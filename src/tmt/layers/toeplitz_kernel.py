@@ -7,16 +7,13 @@ of a linear layer with n inputs would be (He et al., 2015).
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmt.layers.decay import inverse_softplus
-
-KernelKind = Literal["raw", "delta", "softplus", "decay", "expsum", "ones"]
-Init = Literal["identity", "kaiming"]
+from tmt.layers.toeplitz_choices import Init
 
 NOISE = 0.02
 """Euclidean length of the noise on a kernel that starts as the identity."""

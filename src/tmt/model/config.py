@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from tmt.layers.exit_gate import GateKind, keep_shares
+from tmt.layers.exit_schedule import GateKind, keep_shares
 from tmt.model.checks import require, require_positive
 from tmt.model.common_config import ModelConfig
-from tmt.ops.mesh import GraphKind, GraphSpec
+from tmt.ops.graph_spec import GraphKind, GraphSpec
 
 _COMMON = dict(vocab_size=50257, max_seq_len=8192, target_depth=0.75)
 _FOUR_LAYERS = dict(n_layers=4, entry_layers=1)
