@@ -16,8 +16,8 @@ import torch
 from runs import add_record, read_records, train_and_score
 
 from tmt.bench.timing import interleaved
-from tmt.commands.train_options import TrainOptions, resolve
 from tmt.model import build_model
+from tmt.options.train import TrainOptions, resolve
 from tmt.tasks.interval import interval
 from tmt.training.distributed import Ranks
 from tmt.training.loop import Trainer

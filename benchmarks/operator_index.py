@@ -24,7 +24,8 @@ from tmt.tasks.copy import Copy
 from tmt.tasks.information import Decoder, autoencoder_objective
 from tmt.tasks.learn import Plan, fit, language_objective
 from tmt.text import open_corpus
-from tmt.tokens import TokenLoader, make_tokenizer, prepare
+from tmt.tokens import make_tokenizer, prepare
+from tmt.tokens.loader import TokenLoader
 
 LENGTH = 65
 STARTS = {"published": dict(kernel="raw", init="kaiming"), "identity": dict(kernel="delta", init="identity")}

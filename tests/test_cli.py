@@ -12,10 +12,9 @@ import pytest
 
 import tmt as package
 from tiny_runs import Result
-from tmt import cli
 from tmt.cli import COMMANDS, main, parse
-from tmt.commands.train import TrainOptions, resolve
 from tmt.errors import InputError
+from tmt.options.train import TrainOptions, resolve
 
 pytest_plugins = ["command_line"]
 
@@ -193,7 +192,7 @@ def test_ctrl_c_is_130(tmt: Callable[..., Result], monkeypatch: pytest.MonkeyPat
     def interrupted(options) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "data", (cli.DataOptions, interrupted))
+    monkeypatch.setattr("tmt.commands.data.data", interrupted)
     assert tmt("data").code == 130
 
 
@@ -201,7 +200,7 @@ def test_a_defect_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
     def broken(options) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(cli.COMMANDS, "data", (cli.DataOptions, broken))
+    monkeypatch.setattr("tmt.commands.data.data", broken)
     with pytest.raises(ZeroDivisionError):
         main(["data"])
 
@@ -245,7 +244,7 @@ def test_the_real_entry_point():
     assert in_a_process("--version").stdout.split()[-1] == package.__version__
     wrong = in_a_process("train", "--arch=tnt")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == "tmt: error: unknown architecture 'tnt'; did you mean tmt?\n"
+    assert wrong.stderr == "tmt: error: unknown arch 'tnt'; did you mean tmt?\n"
 
 
 def test_a_reader_that_leaves_is_no_error(corpus: Path, cache: Path):

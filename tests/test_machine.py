@@ -8,9 +8,10 @@ import torch
 
 from tmt import machine
 from tmt.bench import TABLES
-from tmt.commands.bench import BenchOptions, resolve
+from tmt.commands.bench import resolve
 from tmt.layers.attention import dense_causal_attention
 from tmt.ops.toeplitz import blocked, toeplitz, toeplitz_impl
+from tmt.options.bench import BenchOptions
 from tmt.training.muon import ORTHOGONALISERS, orthogonalised
 from tmt.training.precision import use_bf16
 from tmt.training.threads import PERIOD, Threads

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tiny_runs import SHORT, SMALL, Result
-from tmt.checkpoint import load_config
 from tmt.cli import parse
-from tmt.commands.train import resolve
 from tmt.model import build_model
+from tmt.options.train import resolve
+from tmt.run_folder import load_config
 
 pytest_plugins = ["command_line"]
 

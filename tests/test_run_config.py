@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmt.checkpoint import load_config
 from tmt.config import DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
 from tmt.errors import InputError
 from tmt.model.config import TMTConfig
 from tmt.model.transformer import TransformerConfig
+from tmt.run_folder import load_config
 
 
 def run_config(model: Any = None, **changes: Any) -> RunConfig:

@@ -8,9 +8,10 @@ from runpy import run_path
 import pytest
 
 from tiny_runs import SHORT, Result
-from tmt.checkpoint import load_config, load_run
+from tmt.checkpoint import load_run
 from tmt.cli import parse
-from tmt.commands.train import TrainOptions, resolve
+from tmt.options.train import TrainOptions, resolve
+from tmt.run_folder import load_config
 
 pytest_plugins = ["command_line"]
 

@@ -1,28 +1,22 @@
-"""The run folder: what is in it, how it is written so that nothing is lost, and how it is read back."""
+"""The weights of a run: written so that nothing is lost, and read back into a model."""
 
-import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
+from tmt.config import RunConfig
 from tmt.errors import InputError
-from tmt.model import architecture, build_model
+from tmt.model import build_model
 from tmt.model.base import LanguageModel
-from tmt.packed import unpack
+from tmt.run_folder import WEIGHTS, run_folder, trained_config
 from tmt.tokens import Tokenizer, load_tokenizer
-
-WEIGHTS = "model.safetensors"
 
 
 @dataclass
@@ -44,89 +38,10 @@ def load_run(path: str | Path, device: str = "cpu", overrides: Sequence[str] = (
         InputError: it is missing, incomplete, damaged or of another version; or no such device.
     """
     with run_folder(path) as folder:
-        config = load_config(folder)
-        if overrides:
-            config = _overridden(config, overrides)
-        _require_file(folder, WEIGHTS, "the run has no saved weights yet; let it train further with --resume")
+        config = trained_config(folder, overrides)
         model = build_model(config.arch, config.model)
         load_weights(model, folder)
         return Run(Path(path), config, model.eval().to(checked_device(device)), load_tokenizer(folder))
-
-
-@contextmanager
-def run_folder(path: str | Path) -> Iterator[Path]:
-    """The run folder at `path`; for an artifact a temporary one with what is packed in it.
-
-    Raises:
-        InputError: the artifact is damaged or of a newer version.
-    """
-    path = Path(path)
-    if not path.is_file():
-        yield path
-        return
-    with TemporaryDirectory(prefix="tmt-") as folder:
-        unpack(path, Path(folder))
-        yield Path(folder)
-
-
-def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
-    sections = parse_overrides(list(overrides))
-    if sections["optim"] or sections["train"]:
-        raise InputError("a trained run takes --set model.field=value only")
-    fields = {**dataclasses.asdict(config.model), **sections["model"]}
-    return dataclasses.replace(config, model=build(type(config.model), fields, f"{config.arch} model"))
-
-
-def load_config(path: str | Path) -> RunConfig:
-    """The configuration of a run folder or an artifact.
-
-    Raises:
-        InputError: it is missing, damaged or of another version.
-    """
-    with run_folder(path) as folder:
-        return _read_config(folder)
-
-
-def load_run_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer of a run folder or an artifact; InputError where it is missing or damaged."""
-    with run_folder(path) as folder:
-        return load_tokenizer(folder)
-
-
-def _read_config(folder: Path) -> RunConfig:
-    if not folder.is_dir():
-        raise InputError(f"there is no run folder {folder}; make one with `tmt train --out {folder}`")
-    path = _require_file(folder, "config.yaml", "is this the folder that `tmt train --out` named?")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        version = content.pop("format")
-        if version != FORMAT:
-            raise InputError(f"run format {version} is unknown; this version of tmt reads {FORMAT}")
-        arch = architecture(content["arch"])
-        return RunConfig(
-            arch=arch.name,
-            preset=content["preset"],
-            recipe=content["recipe"],
-            model=build(arch.config, content["model"], "model"),
-            data=build(DataConfig, content["data"], "data"),
-            optim=build(OptimConfig, content["optim"], "optim"),
-            train=build(TrainConfig, content["train"], "train"),
-            init_from=content["init_from"],
-        )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (OSError, UnicodeError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is damaged: {error!r}") from error
-
-
-def create_folder(folder: Path, config: RunConfig, tokenizer: Tokenizer) -> None:
-    """Make a run folder without weights; InputError where it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(folder)
-        config.save(folder)
-    except OSError as error:
-        raise InputError(f"cannot write the run folder {folder}: {error.strerror}") from error
 
 
 def save_weights(model: LanguageModel, folder: Path) -> None:
@@ -204,10 +119,3 @@ def model_state(model: LanguageModel) -> dict[str, Tensor]:
     if model.config.tie_embeddings:
         del state["head.weight"]
     return state
-
-
-def _require_file(folder: Path, name: str, hint: str) -> Path:
-    path = folder / name
-    if not path.is_file():
-        raise InputError(f"run folder {folder} is incomplete: it has no {name}; {hint}")
-    return path

@@ -4,44 +4,47 @@ import dataclasses
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
+from pkgutil import resolve_name
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from tmt import __version__, machine
-from tmt.commands.bench import BenchOptions, bench
-from tmt.commands.convert import ConvertOptions, convert
-from tmt.commands.data import DataOptions, data
-from tmt.commands.evaluate import EvaluateOptions, evaluate
-from tmt.commands.generate import GenerateOptions, generate
-from tmt.commands.inspect import InspectOptions, inspect
-from tmt.commands.pack import PackOptions, pack
-from tmt.commands.score import ScoreOptions, score
-from tmt.commands.tasks import TasksOptions, tasks
-from tmt.commands.tokenizer import TokenizerOptions, tokenizer
-from tmt.commands.train import train
-from tmt.commands.train_options import TrainOptions
-from tmt.commands.unpack import UnpackOptions, unpack
 from tmt.config import readable
 from tmt.errors import InputError
+from tmt.options import Options
+from tmt.options.bench import BenchOptions
+from tmt.options.convert import ConvertOptions
+from tmt.options.data import DataOptions
+from tmt.options.evaluate import EvaluateOptions
+from tmt.options.generate import GenerateOptions
+from tmt.options.inspect import InspectOptions
+from tmt.options.pack import PackOptions
+from tmt.options.score import ScoreOptions
+from tmt.options.tasks import TasksOptions
+from tmt.options.tokenizer import TokenizerOptions
+from tmt.options.train import TrainOptions
+from tmt.options.unpack import UnpackOptions
 
-COMMANDS: dict[str, tuple[type, Callable[..., None]]] = {
-    "train": (TrainOptions, train),
-    "eval": (EvaluateOptions, evaluate),
-    "score": (ScoreOptions, score),
-    "generate": (GenerateOptions, generate),
-    "inspect": (InspectOptions, inspect),
-    "convert": (ConvertOptions, convert),
-    "pack": (PackOptions, pack),
-    "unpack": (UnpackOptions, unpack),
-    "data": (DataOptions, data),
-    "tokenizer": (TokenizerOptions, tokenizer),
-    "bench": (BenchOptions, bench),
-    "tasks": (TasksOptions, tasks),
+COMMANDS: dict[str, tuple[type[Options], str]] = {
+    "train": (TrainOptions, "tmt.commands.train:train"),
+    "eval": (EvaluateOptions, "tmt.commands.evaluate:evaluate"),
+    "score": (ScoreOptions, "tmt.commands.score:score"),
+    "generate": (GenerateOptions, "tmt.commands.generate:generate"),
+    "inspect": (InspectOptions, "tmt.commands.inspect:inspect"),
+    "convert": (ConvertOptions, "tmt.commands.convert:convert"),
+    "pack": (PackOptions, "tmt.commands.pack:pack"),
+    "unpack": (UnpackOptions, "tmt.commands.unpack:unpack"),
+    "data": (DataOptions, "tmt.commands.data:data"),
+    "tokenizer": (TokenizerOptions, "tmt.commands.tokenizer:tokenizer"),
+    "bench": (BenchOptions, "tmt.commands.bench:bench"),
+    "tasks": (TasksOptions, "tmt.commands.tasks:tasks"),
 }
+"""The options of each command, and where the function is that takes them: imported, and PyTorch with it, once
+nothing is left that can be refused without."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,9 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         name, options, given = parse(arguments)
+        options.verify(given)
         machine.prepare()
-        command = COMMANDS[name][1]
-        command(options, given) if name == "train" else command(options)
+        resolve_name(COMMANDS[name][1])(options)
     except InputError as error:
         print(f"tmt: error: {error}", file=sys.stderr)
         return 2
@@ -70,8 +73,8 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
             argument.encode()
         except UnicodeEncodeError as error:
             raise InputError(f"argument {argument!a} is not valid UTF-8") from error
-    parser = _parser()
     arguments = _normalised(arguments)
+    parser = _parser(arguments[0] if arguments else None)
     try:
         parsed = parser.parse_args(arguments)
         given = parser.parse_args(arguments, defaults=False)
@@ -83,15 +86,17 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
     return name, COMMANDS[name][0](**values), frozenset(vars(given.get(name, Namespace())))
 
 
-def _parser() -> ArgumentParser:
+def _parser(chosen: str | None) -> ArgumentParser:
+    """The parser of all commands; the options of the chosen one alone are looked into."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     strict = dict(exit_on_error=False, allow_abbrev=False)
     parser = ArgumentParser(prog="tmt", description=__doc__, version=__version__, **strict)
     commands = parser.add_subcommands(required=True)
     for name, (options, _) in COMMANDS.items():
         command = ArgumentParser(description=options.__doc__, **strict)
-        command.add_argument("--config", action="config", help="a YAML file of options")
-        command.add_class_arguments(options, as_positional=True)
+        if name == chosen:
+            command.add_argument("--config", action="config", help="a YAML file of options")
+            command.add_class_arguments(options, as_positional=True)
         commands.add_subcommand(name, command, help=options.__doc__)
     return parser
 

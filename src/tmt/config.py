@@ -6,14 +6,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tmt.errors import InputError, unknown
 from tmt.model.checks import require, require_positive
-from tmt.tokens import Source, open_source
+
+if TYPE_CHECKING:
+    from tmt.tokens import Source
 
 FORMAT = 1
 """Version of the run folder; a folder of another version is refused."""
@@ -32,8 +34,20 @@ class DataConfig:
     tokenizer: str = "auto"
     """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
 
-    def open(self) -> Source:
+    def check(self) -> None:
+        """InputError where there is plainly no such text or tokenizer; opening them finds the rest."""
+        from tmt.text import require_corpus
+
+        require_corpus(self.source, self.max_bytes)
+        if self.tokenizer != "auto":
+            from tmt.tokens import require_tokenizer
+
+            require_tokenizer(self.tokenizer)
+
+    def open(self) -> "Source":
         """The text or the token files; InputError where they cannot be opened."""
+        from tmt.tokens import open_source
+
         return open_source(self.source, text_field=self.text_field, max_bytes=self.max_bytes)
 
 

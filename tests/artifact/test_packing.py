@@ -8,9 +8,10 @@ from packable import SMALL, VARIANTS, batches, packable, packer, run_of, setting
 
 from tiny_models import tiny
 from tmt.artifact import Packer, calibrate, describe, treatments
-from tmt.checkpoint import load_config, load_run, load_run_tokenizer, load_weights, model_state
+from tmt.checkpoint import load_run, load_weights, model_state
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
+from tmt.run_folder import load_config, load_run_tokenizer
 
 
 def write(content: bytes, folder: Path) -> Path:

@@ -91,7 +91,7 @@ def test_what_cannot_be_converted_is_refused(runs: dict[str, str], tmp_path: Pat
     with pytest.raises(InputError, match="--out takes one rank"):
         convert(ConvertOptions(runs["toeplitz"], rank="1,2", out=tmp_path / "a"))
     with pytest.raises(InputError, match="holds a run already"):
-        convert(ConvertOptions(runs["toeplitz"], out=Path(runs["plain"])))
+        ConvertOptions(runs["toeplitz"], out=Path(runs["plain"])).verify(frozenset())
 
 
 def test_a_policy_for_long_sequences_is_an_argument(runs: dict[str, str], tmt: Command):

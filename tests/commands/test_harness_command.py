@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from tmt.commands import harness
 from tmt.commands.evaluate import EvaluateOptions, evaluate
 from tmt.errors import InputError
 
@@ -56,7 +55,7 @@ def test_table(runs: dict[str, str], folder: str, capsys: pytest.CaptureFixture[
 
 
 def test_the_missing_package_is_named(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(harness, "find_spec", lambda name: None)
+    monkeypatch.setattr("tmt.options.evaluate.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install .*\[eval\]"):
         run(dict(run=runs["transformer"], harness="hellaswag"))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tiny_runs import Result
-from tmt.checkpoint import load_config, load_run
+from tmt.checkpoint import load_run
+from tmt.run_folder import load_config
 
 pytest_plugins = ["command_line"]
 

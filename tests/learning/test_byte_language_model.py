@@ -8,7 +8,8 @@ from tmt.evaluate import score
 from tmt.model.toeplitz import ToeplitzConfig, ToeplitzMixer
 from tmt.tasks.learn import Plan, fit, language_objective
 from tmt.text import open_corpus
-from tmt.tokens import TokenLoader, make_tokenizer, prepare
+from tmt.tokens import make_tokenizer, prepare
+from tmt.tokens.loader import TokenLoader
 
 pytestmark = [pytest.mark.learning, pytest.mark.slow]
 

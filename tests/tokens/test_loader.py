@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmt.errors import InputError
-from tmt.tokens import Shard, TokenLoader, TokenStream
+from tmt.tokens import Shard, TokenStream
+from tmt.tokens.loader import TokenLoader
 
 
 def stream_of(length: int) -> TokenStream:

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmt.errors import InputError
-from tmt.tokens import PublicStream, Shard, ShardLoader, TokenLoader, TokenStream, training_loader
+from tmt.tokens import PublicStream, Shard, TokenStream
+from tmt.tokens.loader import TokenLoader
+from tmt.tokens.shard_loader import ShardLoader, training_loader
 
 SIZES = [105, 64, 7, 230]
 

@@ -3,60 +3,27 @@
 import json
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO, cast
 
 from rich.console import Console
 
 from tmt import machine
-from tmt.bench import DTYPES, TABLES, Row, Settings, Table, llama, run
+from tmt.bench import TABLES, Row, Settings, Table, llama, run
 from tmt.bench.plot import plot, prepare
 from tmt.bench.series import Precision
 from tmt.bench.table import line, text_tables
 from tmt.checkpoint import checked_device
 from tmt.commands.report import tell
-from tmt.errors import InputError, unknown
-from tmt.model.registry import ARCHITECTURES, architecture
+from tmt.errors import InputError
+from tmt.options.bench import BenchOptions
 
 STDOUT = "-"
 
 
-@dataclass(frozen=True)
-class BenchOptions:
-    """Time ours against its peers in turns: medians, spread, growth with length, peak memory."""
-
-    table: str
-    """What to time: ops, train, prefill, decode, or toeplitz: ways to run one Toeplitz mixer."""
-    arch: str | None = None
-    """Only this architecture, in the tables of models; default: all."""
-    preset: str | None = None
-    """Size of the models: nano, small, medium, base or large; default: base to prefill, medium to
-    decode, else nano."""
-    lengths: str | None = None
-    """Tokens per sequence, or of context before a decoding step: numbers with commas between; default:
-    1024,4096,16384 for ops, 256 to train, 4096 to prefill, 8192 to decode, 256,1024 for toeplitz."""
-    batch_size: int | None = None
-    """Sequences per call; default: 8 to train, else 1."""
-    dtypes: str | None = None
-    """Number formats, fp32 or bf16, commas between; default: both for ops, bf16 to train, else fp32;
-    fp32 alone where the machine has no products of bf16."""
-    only: str = ""
-    """Only rows whose name contains this."""
-    seconds: float = 10.0
-    """Time to repeat a row for; each call runs 3 to 100 times."""
-    device: str = "auto"
-    """cpu, cuda, …; auto: an accelerator where there is one."""
-    json: bool | str = False
-    """JSON lines on stdout instead of a table; with a file name, appended to it beside the table."""
-    plot: Path | None = None
-    """Folder for a figure of the table."""
-
-
 def bench(options: BenchOptions) -> None:
     """Run the command; a row is written as soon as it is measured, so Ctrl-C keeps those before it."""
-    if options.table not in TABLES:
-        raise unknown("table", options.table, TABLES)
     table = TABLES[options.table]
     settings = resolve(options, table)
     if options.plot is not None:
@@ -100,36 +67,15 @@ def resolve(options: BenchOptions, table: Table) -> Settings:
     """The table's own settings under those that were given; InputError names a bad one."""
     if table.preset is None and (options.arch or options.preset):
         raise InputError(f"{options.table} are not models: leave --arch and --preset out, or use --only")
-    preset = options.preset or table.preset
-    if preset is not None:
-        for arch in (options.arch,) if options.arch else ARCHITECTURES:
-            architecture(arch).configure(preset, {})
-    batch = table.batch if options.batch_size is None else options.batch_size
-    for name, value in (("batch_size", batch), ("seconds", options.seconds)):
-        if not value > 0:
-            raise InputError(f"{name}={value} must be above zero")
     device = checked_device(options.device)
-    if options.dtypes is not None:
-        dtypes = tuple(options.dtypes.split(","))
-    else:
-        dtypes = table.dtypes if machine.multiplies_bf16(device) else ("fp32",)
-    for dtype in dtypes:
-        if dtype not in DTYPES:
-            raise unknown("number format", dtype, DTYPES)
+    usual = table.dtypes if machine.multiplies_bf16(device) else ("fp32",)
     return Settings(
-        lengths=table.lengths if options.lengths is None else _lengths(options.lengths),
-        dtypes=cast("tuple[Precision, ...]", dtypes),
-        batch=batch,
+        lengths=options.all_lengths or table.lengths,
+        dtypes=cast("tuple[Precision, ...]", options.formats or usual),
+        batch=options.batch_size or table.batch,
         arch=options.arch,
-        preset=preset or "",
+        preset=options.preset or table.preset or "",
         only=options.only,
         seconds=options.seconds,
         device=device,
     )
-
-
-def _lengths(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"lengths={text!r} are not whole numbers above zero with commas between")
-    return tuple(map(int, parts))

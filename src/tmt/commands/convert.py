@@ -1,56 +1,31 @@
 """`tmt convert`: a run whose model decodes from a small state, and what the conversion costs."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from tmt.checkpoint import Run, create_folder, load_run, save_weights
+from tmt.checkpoint import Run, load_run, save_weights
 from tmt.commands.report import tell
 from tmt.convert import Comparison, KernelFit, compare, require_fit, to_state
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
+from tmt.options.convert import ConvertOptions
+from tmt.run_folder import create_folder
 
 KL_WORTH_A_WARNING = 0.01
 
 
-@dataclass(frozen=True)
-class ConvertOptions:
-    """Turn the kernels of a Toeplitz run into small states: constant cost and memory per decoded token."""
-
-    run: str
-    """Run folder, or an artifact of tmt pack."""
-    to: Literal["state"] = "state"
-    """What to convert to."""
-    rank: str = "16"
-    """Damped oscillations per kernel; several with commas between only report."""
-    head: int = 4
-    """First taps of every kernel that are kept as they are."""
-    out: Path | None = None
-    """Run folder to write; without it the conversion is only measured."""
-    tolerance: float = 0.05
-    """Largest error of a kernel, as a share of its 1-norm, that is written."""
-    tokens: int = 16384
-    """Tokens of the validation split on which both models are compared."""
-    json: bool = False
-    """JSON lines instead of tables, one a rank."""
-
-
 def convert(options: ConvertOptions) -> None:
     """Run the command."""
-    ranks = _ranks(options.rank)
-    if options.out is not None and len(ranks) > 1:
-        raise InputError(f"--out takes one rank, not {options.rank}; leave it out to compare ranks")
-    if options.out is not None and (options.out / "config.yaml").exists():
-        raise InputError(f"{options.out} holds a run already; name another folder with --out")
     run = load_run(options.run)
     tokens = _validation_tokens(run, options.tokens)
     records = []
-    for rank in ranks:
+    for rank in options.ranks:
         model, fits = to_state(run.model, rank, options.head)
         comparison = compare(run.model, model, tokens, run.config.train.seq_len)
         if options.out is not None:
@@ -79,13 +54,6 @@ def _require_fit(
             f"{error}; predictions move by {comparison.kl:.2g} nats (KL) a token: a larger "
             "--tolerance accepts that"
         ) from error
-
-
-def _ranks(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise InputError(f"rank={text!r} is not a whole number, or several with commas between")
-    return [int(part) for part in parts]
 
 
 def _validation_tokens(run: Run, count: int) -> torch.Tensor:

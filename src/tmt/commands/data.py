@@ -1,8 +1,6 @@
 """`tmt data`: what a corpus holds and how it splits, tokenised and kept for training."""
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +8,7 @@ from rich.table import Table
 
 from tmt.commands.report import tell
 from tmt.evaluate.text_size import bytes_of, text_bytes
+from tmt.options.data import DataOptions
 from tmt.tokens import (
     Tokenizer,
     TokenSplits,
@@ -18,25 +17,6 @@ from tmt.tokens import (
     trained_size,
     write_shards,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """Tokenise a corpus into the cache, show its splits, and write them as token files for other programs."""
-
-    data: str = "sotu"
-    """Corpus, as in tmt train."""
-    text_field: str = "text"
-    """Field of JSON lines and parquet files that holds the text."""
-    max_bytes: int | None = None
-    """Read at most this many bytes of text."""
-    tokenizer: str = "auto"
-    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
-    shards: Path | None = None
-    """Folder to write token files to, of uint16 in the format of the speed runs and of parameter golf, and
-    the tokenizer; --data takes the folder."""
-    json: bool = False
-    """One JSON object a split instead of a table."""
 
 
 def data(options: DataOptions) -> None:

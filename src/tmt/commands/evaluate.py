@@ -1,54 +1,21 @@
 """`tmt eval`: the loss of a run in comparable units, what it costs, and whether it cheats."""
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tmt.checkpoint import Run, load_run
-from tmt.commands.harness import harness_record, require_harness, show_harness
+from tmt.commands.harness import harness_record, show_harness
 from tmt.commands.report import number, tell
-from tmt.errors import InputError
 from tmt.evaluate import evaluate_run
-from tmt.text import Split
+from tmt.options.evaluate import EvaluateOptions
 from tmt.tokens import Source, open_source
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Score a run on held-out text: loss, bits per byte, depth by kind of token, compute, leak probe."""
-
-    run: str
-    """Run folder, or an artifact of tmt pack."""
-    data: str | None = None
-    """Corpus, as in tmt train; default: the run's own."""
-    split: Split = "test"
-    """Which part of the corpus."""
-    context: int | None = None
-    """Tokens the model reads at once; default: the length it was trained on, with --harness its longest."""
-    stride: int | None = None
-    """Tokens scored per window; less than the context gives every token more past. Default: the context."""
-    limit: int | None = None
-    """Score only so many tokens; with --harness, so many samples of each task."""
-    batch_size: int = 8
-    """Windows at once."""
-    harness: str | None = None
-    """Tasks of the lm-evaluation-harness to score instead, with commas between: names, groups, patterns."""
-    harness_path: str | None = None
-    """Folder of YAML files with harness tasks of your own."""
-    set: list[str] = field(default_factory=list)
-    """Override a model field that shapes no weight, model.field=value; repeatable."""
-    device: str = "auto"
-    """cpu, cuda, …; auto: an accelerator where there is one."""
-    json: bool = False
-    """One JSON object on one line instead of tables."""
 
 
 def evaluate(options: EvaluateOptions) -> None:
     """Run the command."""
-    _check(options)
     run = load_run(options.run, options.device, options.set)
     if options.harness is None:
         record, show = _text_record(run, options), _show
@@ -58,16 +25,6 @@ def evaluate(options: EvaluateOptions) -> None:
         print(json.dumps(record, allow_nan=False))
     else:
         show(record)
-
-
-def _check(options: EvaluateOptions) -> None:
-    if options.harness is None:
-        if options.harness_path is not None:
-            raise InputError("--harness-path gives no task by itself; name some with --harness")
-        return
-    if options.data is not None or options.split != "test":
-        raise InputError("the tasks of --harness bring their own data; leave out --data and --split")
-    require_harness()
 
 
 def _harness_record(run: Run, options: EvaluateOptions, tasks: str) -> dict[str, Any]:

@@ -2,42 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
 from tmt.checkpoint import load_run
-from tmt.errors import InputError
 from tmt.generate import Sampler, generate_tokens
+from tmt.options.generate import GenerateOptions
 from tmt.tokens import StreamDecoder, Tokenizer
-
-
-@dataclass(frozen=True)
-class GenerateOptions:
-    """Continue one or several prompts; a single one is written as it comes."""
-
-    run: str
-    """Run folder, or an artifact of tmt pack."""
-    prompt: list[str] = field(default_factory=list)
-    """Text to continue, repeatable; "" starts a document."""
-    max_new_tokens: int = 200
-    """Tokens to write at most; a document that ends stops earlier."""
-    temperature: float = 0.8
-    """Below 1 keeps to likely tokens; 0 always takes the likeliest."""
-    top_k: int | None = None
-    """Choose among so many likeliest tokens."""
-    top_p: float | None = None
-    """Choose among the likeliest tokens that hold this much probability."""
-    seed: int = 0
-    """Seed of the choices."""
-    recrop: bool = False
-    """Beyond the model's longest sequence, read the last tokens that fit anew for every new one."""
-    set: list[str] = field(default_factory=list)
-    """Override a model field that shapes no weight, model.field=value; repeatable."""
-    device: str = "auto"
-    """cpu, cuda, …; auto: an accelerator where there is one."""
-    json: bool = False
-    """One JSON object a prompt instead of text."""
 
 
 class Continuation:
@@ -74,8 +45,6 @@ class Continuation:
 def generate(options: GenerateOptions) -> None:
     """Run the command; Ctrl-C leaves with what has been written."""
     sampler = Sampler(options.temperature, options.top_k, options.top_p)
-    if not options.prompt:
-        raise InputError("nothing to continue: give a --prompt")
     run = load_run(options.run, options.device, options.set)
     rows = [Continuation(prompt, run.tokenizer) for prompt in options.prompt]
     steps = generate_tokens(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from importlib.util import find_spec
 from numbers import Real
 from typing import Any
 
@@ -10,13 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from tmt.checkpoint import Run
-from tmt.errors import InputError
-
-
-def require_harness() -> None:
-    """InputError unless the harness is installed."""
-    if find_spec("lm_eval") is None:
-        raise InputError('--harness needs lm-eval: pip install "temporalmesh-transformer[eval]"')
 
 
 def harness_record(

@@ -1,8 +1,6 @@
 """`tmt inspect`: what a model does with a text, token by token, or what it is made of."""
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,41 +10,14 @@ from rich.text import Text
 from tmt.checkpoint import load_run
 from tmt.commands.inspect_operator import inspect_operator
 from tmt.commands.report import number
-from tmt.errors import InputError
 from tmt.evaluate import inspect_text
+from tmt.options.inspect import InspectOptions
 
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class InspectOptions:
-    """Show what a run does with a text: depth, neighbours, gates, decay, memory, loss."""
-
-    run: str
-    """Run folder, or an artifact of tmt pack."""
-    text: str = ""
-    """Text of at most 256 tokens."""
-    top: int = 3
-    """Strongest past tokens to show."""
-    layer: int | None = None
-    """Layer whose attention is shown, from 0; default: the last mesh layer."""
-    device: str = "auto"
-    """cpu, cuda, …; auto: an accelerator where there is one."""
-    ops: bool = False
-    """Show instead which implementation each operation takes on this machine; needs no text."""
-    operator: bool = False
-    """Show instead what operators the Toeplitz kernels are: index, condition, singular values; needs no
-    text."""
-    plot: Path | None = None
-    """SVG or PNG file for the symbols of those kernels."""
-    json: bool = False
-    """JSON lines instead of tables: first the model, then each token; or each kernel."""
-
-
 def inspect(options: InspectOptions) -> None:
     """Run the command."""
-    if options.plot is not None and not options.operator:
-        raise InputError("--plot draws Toeplitz kernels; give --operator with it")
     run = load_run(options.run, options.device)
     if options.operator:
         inspect_operator(run, options.json, options.plot)

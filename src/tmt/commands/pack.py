@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from itertools import islice
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -26,62 +25,18 @@ from tmt.artifact import (
 from tmt.artifact.code_size import code_bytes, needed_files
 from tmt.checkpoint import Run, load_run, model_state, write_safely
 from tmt.commands.report import tell
-from tmt.errors import InputError
 from tmt.evaluate import score
-from tmt.tokens import TokenSplits, training_loader
+from tmt.options.pack import PackOptions
+from tmt.tokens import TokenSplits
+from tmt.tokens.shard_loader import training_loader
 
 FIT_TOKENS = 8192
 """Tokens of the calibration text on which --fit compares its choices, rounded up to a batch."""
 
 
-@dataclass(frozen=True)
-class PackOptions:
-    """Quantise and compress a run into one file, which every command takes in place of the run folder."""
-
-    run: str
-    """Run folder, or an artifact of tmt pack."""
-    out: Path | None = None
-    """File to write, such as model.tmt; without it the packing is only measured."""
-    bits: int = 6
-    """Bits of the matrices, by GPTQ."""
-    embed_bits: int = 8
-    """Bits of embedding and head."""
-    limit: int | None = 16_000_000
-    """Most bytes of file and code together; null: any number."""
-    fit: bool = False
-    """Search the clip widths for the smallest loss on training text that fits the limit."""
-    clip: float = 12.85
-    """Standard deviations of its row at which a weight is clipped; larger is coarser and smaller in bytes."""
-    embed_clip: float = 20.0
-    """The same of embedding and head."""
-    tokens: int = 65536
-    """Tokens of the train split that the matrices are calibrated on."""
-    small: int = 65536
-    """Tensors of at most so many elements are kept in half precision."""
-    unguided: Literal["refuse", "half", "round"] = "refuse"
-    """Larger tensors that are no weight of a linear layer (matrices over positions, long kernels): refuse
-    them, keep them in half precision, or round them to --embed-bits."""
-    lqer: int = 0
-    """Rank of a correction added to the three worst matrices; 0: none."""
-    code: Literal["plain", "compressed"] = "plain"
-    """How the source files that loading and scoring need are counted: as they are, or in one archive."""
-    check: int = 16384
-    """Tokens of the validation split scored before and after; 0: none."""
-    device: str = "auto"
-    """Where the model runs: cpu, cuda, …; auto: an accelerator where there is one."""
-    json: bool = False
-    """One JSON object on one line instead of tables, with every tensor."""
-
-
 def pack(options: PackOptions) -> None:
     """Run the command."""
     settings = _settings(options)
-    if options.tokens < 1 or options.check < 0:
-        raise InputError(f"tokens={options.tokens} must be at least 1 and check={options.check} at least 0")
-    if options.fit and options.limit is None:
-        raise InputError("--fit needs a --limit to fit")
-    if options.out is not None and options.out.is_dir():
-        raise InputError(f"{options.out} is a folder; name a file, such as --out {options.out}/model.tmt")
     run = load_run(options.run, options.device)
     treatments(run.model, model_state(run.model), settings)  # refuses before the long work
     splits = run.config.data.open().tokens(run.tokenizer)

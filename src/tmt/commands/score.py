@@ -1,9 +1,8 @@
 """`tmt score`: a run's loss on a stream that it may learn from as it goes, by rules that can be checked."""
 
 import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 from tmt.adaptive import (
     MemoryBank,
@@ -19,8 +18,7 @@ from tmt.adaptive import (
 from tmt.checkpoint import Run, checked_device, load_run
 from tmt.commands.report import tell
 from tmt.commands.score_tables import show_scores
-from tmt.errors import InputError
-from tmt.text import Split
+from tmt.options.score import ScoreOptions
 from tmt.tokens import open_source
 from tmt.training.distributed import Ranks
 
@@ -28,66 +26,8 @@ CHUNK_WINDOWS = 16
 """Windows in a chunk where --chunk does not say otherwise."""
 
 
-@dataclass(frozen=True)
-class ScoreOptions:
-    """Score a run in one pass that may learn as it goes: sliding windows, training, matching, a cache."""
-
-    run: str
-    """Run folder, or an artifact of tmt pack."""
-    baseline: str | None = None
-    """Another run or artifact, given the same treatment for comparison."""
-    data: str | None = None
-    """Corpus, as in tmt train; default: the run's own."""
-    split: Split = "test"
-    """Which part of the corpus."""
-    window: int | None = None
-    """Tokens the model reads at once; default: the length it was trained on."""
-    stride: int | None = None
-    """Targets scored per window, a divisor of it; less gives every target more past. Default: a quarter."""
-    chunk: int | None = None
-    """Targets after which the parts learn, a multiple of the window; default: 16 windows."""
-    ttt: Literal["none", "all", "controls", "lora"] = "none"
-    """Train after every chunk on that chunk: all weights, gains and gates only, or low-rank updates."""
-    ttt_lr: float = 0.005
-    """Rate of that training in the first chunk; it falls with a cosine."""
-    ttt_epochs: int = 3
-    """Times that a chunk is read."""
-    hash_embedding: int = 0
-    """Rows of an embedding of token pairs that starts at zero and learns with --ttt; 0: none."""
-    tap_in: Literal["none", "exact", "document"] = "none"
-    """Match the text against its own past: in windows as the record did, or in documents, faster."""
-    min_match: int = 1
-    """Shortest match."""
-    tap_in_weights: Literal["fixed", "learned"] = "learned"
-    """How much a match counts: the record's constants, or learnt from the matches that were scored."""
-    cache: int = 0
-    """Hidden states of the past that are kept for the tokens that followed them; 0: no cache."""
-    memory: bool = False
-    """Stream a TMT's memory bank."""
-    gains: bool = False
-    """Also score every part by itself and all but every part."""
-    audit: bool = False
-    """First prove on a short stream that this combination keeps the rules, and print what was checked."""
-    limit: int | None = None
-    """Score only so many tokens."""
-    minutes: float | None = None
-    """Time for the adapted pass; it ends at the last chunk within it."""
-    out: Path | None = None
-    """Folder for the losses of all targets; the same command goes on from it after an interruption."""
-    batch_size: int = 8
-    """Windows at once."""
-    set: list[str] = field(default_factory=list)
-    """Override a model field that shapes no weight, model.field=value; repeatable."""
-    device: str = "auto"
-    """cpu, cuda, …; auto: an accelerator where there is one."""
-    json: bool = False
-    """One JSON object on one line instead of tables."""
-
-
 def score(options: ScoreOptions) -> None:
     """Run the command."""
-    if options.hash_embedding and options.ttt == "none":
-        raise InputError("--hash-embedding starts at zero and learns with --ttt; add --ttt all")
     device = checked_device(options.device)
     runs = [load_run(options.run, str(device), options.set)]
     if options.baseline is not None:

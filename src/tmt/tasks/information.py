@@ -20,7 +20,8 @@ from tmt.model.base import LanguageModel, ModelOutput
 from tmt.model.checks import require
 from tmt.model.common_config import ModelConfig
 from tmt.tasks.learn import Objective, Plan, fit, language_objective, model_figures, with_penalty
-from tmt.tokens import TokenLoader, TokenSplits, TokenStream
+from tmt.tokens import TokenSplits, TokenStream
+from tmt.tokens.loader import TokenLoader
 
 EncoderKind = Literal["untrained", "trained", "autoencoder"]
 WINDOWS = 256

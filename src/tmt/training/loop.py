@@ -17,7 +17,8 @@ from tmt.checkpoint import save_weights
 from tmt.config import RunConfig
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
-from tmt.tokens import TokenStream, training_loader
+from tmt.tokens import TokenStream
+from tmt.tokens.shard_loader import training_loader
 from tmt.training.allocator import keep_freed_memory
 from tmt.training.distributed import Ranks
 from tmt.training.ema import weight_average

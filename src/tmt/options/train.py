@@ -4,20 +4,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tmt.checkpoint import load_config
 from tmt.config import RECIPES, DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
 from tmt.errors import InputError
-from tmt.model import architecture
+from tmt.model.registry import ArchitectureName, architecture
+from tmt.options import Options
+from tmt.run_folder import load_config
 
 DEFAULT_MINUTES = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(Options):
     """Train a model on a text and keep it in a run folder."""
 
-    arch: str = "tmt"
-    """Architecture: tmt or transformer."""
+    arch: ArchitectureName = "tmt"
+    """What is trained: the TemporalMesh Transformer, or a peer of it."""
     preset: str = "nano"
     """Size: nano, small, medium, base or large."""
     data: str = "sotu"
@@ -71,6 +72,22 @@ class TrainOptions:
     def folder(self) -> Path:
         """The run folder."""
         return self.out or Path("runs") / f"{self.arch}-{self.preset}"
+
+    def verify(self, given: frozenset[str]) -> None:
+        """See :class:`Options`."""
+        if self.resume:
+            if self.folder.is_file():
+                raise InputError(
+                    f"{self.folder} holds no training state; start from its weights with --init-from"
+                )
+            load_config(self.folder).check_unchanged(given_fields(self, given))
+            return
+        if (self.folder / "config.yaml").exists():
+            raise InputError(
+                f"{self.folder} holds a run already; add --resume, or name another folder with --out"
+            )
+        if self.init_from is None or not self.init_from.is_file():
+            resolve(self, vocab_size=2).data.check()
 
 
 def given_fields(options: TrainOptions, given: frozenset[str]) -> dict[str, Any]:

@@ -1,0 +1,32 @@
+"""The options of `tmt data`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmt.config import DataConfig
+from tmt.options import Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):
+    """Tokenise a corpus into the cache, show its splits, and write them as token files for other programs."""
+
+    data: str = "sotu"
+    """Corpus, as in tmt train."""
+    text_field: str = "text"
+    """Field of JSON lines and parquet files that holds the text."""
+    max_bytes: int | None = None
+    """Read at most this many bytes of text."""
+    tokenizer: str = "auto"
+    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
+    shards: Path | None = None
+    """Folder to write token files to, of uint16 in the format of the speed runs and of parameter golf, and
+    the tokenizer; --data takes the folder."""
+    json: bool = False
+    """One JSON object a split instead of a table."""
+
+    def verify(self, given: frozenset[str]) -> None:
+        """See :class:`Options`."""
+        DataConfig(
+            source=self.data, text_field=self.text_field, max_bytes=self.max_bytes, tokenizer=self.tokenizer
+        ).check()

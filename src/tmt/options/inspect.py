@@ -1,0 +1,42 @@
+"""The options of `tmt inspect`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmt.errors import InputError
+from tmt.options import Options
+from tmt.run_folder import check_run
+
+
+@dataclass(frozen=True)
+class InspectOptions(Options):
+    """Show what a run does with a text: depth, neighbours, gates, decay, memory, loss."""
+
+    run: str
+    """Run folder, or an artifact of tmt pack."""
+    text: str = ""
+    """Text of at most 256 tokens."""
+    top: int = 3
+    """Strongest past tokens to show."""
+    layer: int | None = None
+    """Layer whose attention is shown, from 0; default: the last mesh layer."""
+    device: str = "auto"
+    """cpu, cuda, …; auto: an accelerator where there is one."""
+    ops: bool = False
+    """Show instead which implementation each operation takes on this machine; needs no text."""
+    operator: bool = False
+    """Show instead what operators the Toeplitz kernels are: index, condition, singular values; needs no
+    text."""
+    plot: Path | None = None
+    """SVG or PNG file for the symbols of those kernels."""
+    json: bool = False
+    """JSON lines instead of tables: first the model, then each token; or each kernel."""
+
+    def __post_init__(self):
+        """Refuse what contradicts itself."""
+        if self.plot is not None and not self.operator:
+            raise InputError("--plot draws Toeplitz kernels; give --operator with it")
+
+    def verify(self, given: frozenset[str]) -> None:
+        """See :class:`Options`."""
+        check_run(self.run)

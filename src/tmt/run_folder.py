@@ -1,0 +1,128 @@
+"""The run folder without its weights: configuration and tokenizer, read and written without PyTorch.
+
+Only an artifact is unpacked with it.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import yaml
+
+from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
+from tmt.errors import InputError
+from tmt.model import architecture
+
+if TYPE_CHECKING:
+    from tmt.tokens import Tokenizer
+
+WEIGHTS = "model.safetensors"
+
+
+@contextmanager
+def run_folder(path: str | Path) -> Iterator[Path]:
+    """The run folder at `path`; for an artifact a temporary one with what is packed in it.
+
+    Raises:
+        InputError: the artifact is damaged or of a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        yield path
+        return
+    from tmt.packed import unpack
+
+    with TemporaryDirectory(prefix="tmt-") as folder:
+        unpack(path, Path(folder))
+        yield Path(folder)
+
+
+def trained_config(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration of a run folder with weights; `overrides` as for :func:`tmt.checkpoint.load_run`.
+
+    Raises:
+        InputError: the folder is missing, incomplete, damaged or of another version, or an override is bad.
+    """
+    config = _read_config(folder)
+    if overrides:
+        config = _overridden(config, overrides)
+    _require_file(folder, WEIGHTS, "the run has no saved weights yet; let it train further with --resume")
+    return config
+
+
+def check_run(path: str | Path, overrides: Sequence[str] = ()) -> None:
+    """Refuse a run folder as :func:`trained_config` does; an artifact is read when it is opened."""
+    if not Path(path).is_file():
+        trained_config(Path(path), overrides)
+
+
+def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    sections = parse_overrides(list(overrides))
+    if sections["optim"] or sections["train"]:
+        raise InputError("a trained run takes --set model.field=value only")
+    fields = {**dataclasses.asdict(config.model), **sections["model"]}
+    return dataclasses.replace(config, model=build(type(config.model), fields, f"{config.arch} model"))
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """The configuration of a run folder or an artifact.
+
+    Raises:
+        InputError: it is missing, damaged or of another version.
+    """
+    with run_folder(path) as folder:
+        return _read_config(folder)
+
+
+def load_run_tokenizer(path: str | Path) -> "Tokenizer":
+    """The tokenizer of a run folder or an artifact; InputError where it is missing or damaged."""
+    from tmt.tokens import load_tokenizer
+
+    with run_folder(path) as folder:
+        return load_tokenizer(folder)
+
+
+def _read_config(folder: Path) -> RunConfig:
+    if not folder.is_dir():
+        raise InputError(f"there is no run folder {folder}; make one with `tmt train --out {folder}`")
+    path = _require_file(folder, "config.yaml", "is this the folder that `tmt train --out` named?")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        version = content.pop("format")
+        if version != FORMAT:
+            raise InputError(f"run format {version} is unknown; this version of tmt reads {FORMAT}")
+        arch = architecture(content["arch"])
+        return RunConfig(
+            arch=arch.name,
+            preset=content["preset"],
+            recipe=content["recipe"],
+            model=build(arch.config, content["model"], "model"),
+            data=build(DataConfig, content["data"], "data"),
+            optim=build(OptimConfig, content["optim"], "optim"),
+            train=build(TrainConfig, content["train"], "train"),
+            init_from=content["init_from"],
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (OSError, UnicodeError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error!r}") from error
+
+
+def create_folder(folder: Path, config: RunConfig, tokenizer: "Tokenizer") -> None:
+    """Make a run folder without weights; InputError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(folder)
+        config.save(folder)
+    except OSError as error:
+        raise InputError(f"cannot write the run folder {folder}: {error.strerror}") from error
+
+
+def _require_file(folder: Path, name: str, hint: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise InputError(f"run folder {folder} is incomplete: it has no {name}; {hint}")
+    return path
