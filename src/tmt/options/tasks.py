@@ -59,10 +59,12 @@ class TasksOptions(Options):
         for name in ("steps", "batch_size"):
             value = getattr(self, name)
             require(value is None or value > 0, self, name, "must be above zero")
-        if any(seed < 0 for seed in self.seed_numbers):
-            raise InputError(f"seeds={self.seeds!r}: a seed must not be negative")
-        if not all(rate > 0 for rate in self.rates):
-            raise InputError(f"lr={self.lr!r}: a learning rate must be above zero")
+        for seed in self.seed_numbers:
+            if seed < 0:
+                raise InputError(f"seed={seed} must not be negative")
+        for rate in self.rates:
+            if not rate > 0:
+                raise InputError(f"lr={rate:g} must be above zero")
         _assignments(self.size)
         if self.encoder is None:
             return
