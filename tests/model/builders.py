@@ -1,10 +1,12 @@
 """Small models whose every part speaks: random matrices, thresholds that part the tokens, tiny windows."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
+from tmt.errors import InputError
 from tmt.model import ARCHITECTURES
 from tmt.model.base import LanguageModel
 from tmt.model.golf import Golf
@@ -109,6 +111,7 @@ SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
             "expsum": dict(kernel="expsum", kernel_rank=3, kernel_head=2),
             "expsum-headless": dict(kernel="expsum", kernel_rank=5, kernel_head=0, channel_kernel=2),
             "expsum-endless": dict(kernel="expsum", kernel_rank=2, kernel_length=9, beyond="formula"),
+            "expsum-state": dict(kernel="expsum", decode="state"),
             "expsum-direct": dict(kernel="expsum", decode="direct"),
             "expsum-expanded": dict(kernel="expsum", expanded=True, n_heads=0),
             "fft": dict(toeplitz="fft"),
@@ -179,11 +182,50 @@ SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
     },
 }
 
+
+def choices(config: type) -> Iterator[tuple[str, Any]]:
+    """Every field of a configuration that takes one of a few values, with each of them."""
+    for name, kind in get_type_hints(config).items():
+        values = (True, False) if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
+        yield from ((name, value) for value in values)
+
+
+def meets(architecture: str, field: str, value: Any) -> bool:
+    """Whether a row of SWITCHES has that value."""
+    config, sizes = ARCHITECTURES[architecture].config, SIZES[architecture]
+    rows = (config(**{**sizes, **overrides}) for name, overrides in SWITCHES.values() if name == architecture)
+    return any(getattr(row, field) == value for row in rows)
+
+
+def _rows_of_their_own() -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:
+    """A row for every value of a switch that no row above has, where the configuration takes it alone."""
+    for architecture, entry in ARCHITECTURES.items():
+        for field, value in choices(entry.config):
+            if meets(architecture, field, value):
+                continue
+            try:
+                entry.config(**{**SIZES[architecture], field: value})
+            except InputError:
+                continue
+            yield f"{architecture}, {field}={value}", (architecture, {field: value})
+
+
+SWITCHES.update(list(_rows_of_their_own()))
+
 TRANSFORMS = {"toeplitz-fft"}
 """A transform meets all tokens: what comes later changes what came before by rounding errors."""
 
+TRAINED_OTHERWISE = {"target-depth", "annealing", "golf-late-loops"}
+"""Models that compute something else while they train; test_causality holds the others to the bit."""
+
 COMPARES_TOKENS_WHILE_TRAINING = {"target-depth"}
 """Exact top-k over the batch: the one documented exemption from causality, in training only."""
+
+MODES = [
+    *((name, False) for name in SWITCHES),
+    *((name, True) for name in SWITCHES if name in TRAINED_OTHERWISE - COMPARES_TOKENS_WHILE_TRAINING),
+]
+"""Rows of SWITCHES, and whether the model is in training."""
 
 
 def build(
