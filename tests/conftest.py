@@ -12,6 +12,10 @@ settings.register_profile("tmt", derandomize=True, deadline=None, max_examples=2
 settings.load_profile("tmt")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "shows(configuration, *fields): what test_every_field.py looks for")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
