@@ -43,6 +43,28 @@ def test_correlated_inputs_leave_less_error_than_rounding(seed: int, bits: int):
     assert guided < 0.5 * plain
 
 
+def one_by_one(weight: Tensor, hessian: Tensor, scales: Tensor, bits: int) -> Tensor:
+    """The published rule in its plainest form: the inverse of all that is left, for every input."""
+    damped = hessian + 0.01 * hessian.diagonal().mean() * torch.eye(len(hessian))
+    weight, codes = weight.double().clone(), torch.zeros(weight.shape, dtype=torch.int8)
+    left = hessian.diagonal().argsort(descending=True).tolist()
+    while left:
+        inverse = torch.linalg.inv(damped[left][:, left])
+        column = left[0]
+        codes[:, column] = round_rows(weight[:, [column]], scales, bits)[:, 0]
+        error = weight[:, column] - codes[:, column] * scales.double()
+        weight[:, left] -= error[:, None] * inverse[0] / inverse[0, 0]
+        left = left[1:]
+    return codes
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_the_published_rule(seed: int):
+    weight, hessian = draw(12, 24, seed)
+    scales = deviation_scales(weight, 4, 4.0)
+    assert torch.equal(gptq(weight, hessian, scales, 4), one_by_one(weight, hessian, scales, 4))
+
+
 @given(st.integers(1, 70))
 def test_the_block_size_changes_nothing(block: int):
     weight, hessian = draw(12, 60)

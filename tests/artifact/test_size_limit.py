@@ -75,6 +75,7 @@ def test_the_code_is_what_loading_and_scoring_import():
     assert {"ops/toeplitz/fft.py", "model/golf.py", "ops/norm/fused.py"} <= names
     assert any(name.endswith(".c") for name in names)
     assert {"adaptive/scoring.py", "adaptive/matching/automaton.c", "training/state.py"} <= names
+    assert {f"generate/{file.name}" for file in (root / "generate").glob("*.py")} <= names
     assert not any(name.startswith(("training/loop", "commands/", "artifact/", "bench/")) for name in names)
     assert code_bytes() == sum(len((root / name).read_bytes()) for name in names)
     assert code_bytes(compressed=True) < 0.4 * code_bytes()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiny_models import BYTES, stream, tiny
+from tiny_models import BYTES, MIXERS, VARIANTS, stream, tiny
 from tmt.errors import InputError
 from tmt.evaluate import score
 from tmt.evaluate.windows import windows
@@ -109,11 +109,23 @@ def test_depth_adds_up():
     assert result.mean_layers == pytest.approx(sum(result.layer_share))
 
 
-def test_without_exits_every_layer_runs():
-    for variant in ("no exits", "transformer"):
-        result = score(tiny(variant), TOKENS, BYTES, context=16, stride=16, batch_size=1, progress=False)
-        assert result.mean_depth == 1
-        assert result.flops == result.flops_dense
+@pytest.mark.parametrize("variant", [*VARIANTS, "transformer", *MIXERS])
+def test_a_token_costs_the_same_in_any_batch(variant: str):
+    """At full depth: rows of which more tokens left than of the longest are padded, and padding is work."""
+    model = tiny(variant, **(dict(exit_objective="none") if variant in VARIANTS else {}))
+    costs = {
+        score(model, TOKENS, BYTES, context=8, stride=4, batch_size=b, progress=False).flops_per_token
+        for b in (1, 4, 100)
+    }
+    assert len(costs) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("variant", ["no exits", "transformer", "toeplitz"])
+def test_without_exits_every_layer_runs(variant: str, batch_size: int):
+    result = score(tiny(variant), TOKENS, BYTES, context=16, stride=16, batch_size=batch_size, progress=False)
+    assert result.mean_depth == 1
+    assert result.flops == result.flops_dense
 
 
 def test_the_model_stays_in_its_mode():

@@ -24,7 +24,8 @@ class Score:
     stride: int
     """Targets scored per forward pass after the first."""
     flops: int
-    """Operations executed in all forward passes, tokens seen again as context included."""
+    """Operations of all forward passes, tokens seen again as context included, as if every window were
+    scored alone: what a batch shares counts for each of its windows."""
     flops_dense: int
     """Operations of the same passes with every layer run for every token."""
     layer_tokens: npt.NDArray[np.int64]

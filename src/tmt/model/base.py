@@ -187,6 +187,10 @@ class LanguageModel(nn.Module, ABC):
     def flops(self, length: int) -> int:
         """Operations of one forward pass over a sequence of `length` tokens, every layer run for all."""
 
+    def shared_flops(self) -> int:
+        """Operations of a forward pass that all rows of its batch share, whatever their number."""
+        return 0
+
     def ops(self) -> dict[str, str]:
         """The path that each operation takes for weights of this type on this machine."""
         weight = self.head.weight[:1]

@@ -211,6 +211,11 @@ class TMTModel(LanguageModel):
         """See :class:`LanguageModel`."""
         return {**super().ops(), **self.blocks[-1].attention.ops()}
 
+    def shared_flops(self) -> int:
+        """See :class:`LanguageModel`: keys and values of the memory anchors."""
+        anchors = self.config.memory_anchors
+        return sum(block.attention.heads.flops(queries=0, keys=anchors) for block in self.blocks)
+
     def flops(self, length: int) -> int:
         """See :class:`LanguageModel`: the same model without exits."""
         positions = torch.arange(length)[None]
