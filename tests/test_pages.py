@@ -1,0 +1,127 @@
+"""The pages say what is so: their commands parse, and their figures are those of the committed records."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tmt.cli import parse
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").rglob("*.md"))]
+README = PAGES[0].read_text(encoding="utf-8")
+
+
+def commands(page: Path) -> list[str]:
+    """Lines of code blocks that call a program of ours, and scripts named in the text with their options."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`(python [^`…]+)`", text)
+    return [line for line in lines if re.match(r"tmt [a-z]+ |python (benchmarks|scripts)/", line)]
+
+
+CALLS = [(page, line) for page in PAGES for line in commands(page)]
+
+
+def test_there_are_commands():
+    assert len(CALLS) > 30
+    assert {page.name for page, _ in CALLS} >= {"scoring.md", "shards.md", "toeplitz-mixer.md", "README.md"}
+
+
+@pytest.mark.parametrize(("page", "line"), CALLS, ids=lambda part: part.parent.name if isinstance(part, Path) else part[-60:])
+def test_every_printed_command_is_one(page: Path, line: str):
+    """Options exist and take the values given; scripts are there and know the options."""
+    program, *words = shlex.split(re.sub(r"[\[\]…]", "", line), comments=True)
+    if program == "python":
+        script = (ROOT / words[0]).read_text(encoding="utf-8")
+        options = [word.split("=")[0] for word in words if word.startswith("--")]
+        source = script + (ROOT / "benchmarks" / "runs.py").read_text(encoding="utf-8")
+        missing = [option for option in options if f'"{option}"' not in source]
+        assert words[0].startswith("scripts/") or missing == []
+    else:
+        name, _, given = parse(words)
+        assert name == words[0]
+        assert len(given) > 0
+
+
+def table(text: str, first: str) -> list[list[str]]:
+    """Cells of the rows of the table whose header starts with `first`."""
+    (found,) = re.findall(rf"^\| {first} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in found.splitlines()]
+
+
+def records(folder: str) -> list[dict[str, Any]]:
+    """Of all files of one kind of study."""
+    files = sorted((ROOT / "results").glob(folder))
+    assert files, folder
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+QUALITY = records("*_nano-sotu/metrics.jsonl")
+
+
+@pytest.mark.parametrize("row", table(README, "run"), ids=lambda row: row[0])
+def test_the_table_of_quality_is_that_of_the_records(row: list[str]):
+    name, *figures = row
+    printed = [
+        [
+            f"{record['params'] / 1e6:.2f} M",
+            f"{record['nats']:.4f}",
+            f"{record['ppl']:.2f}",
+            f"{record['bpb']:.4f}",
+            f"{record['mean_depth']:.3f}",
+            f"{record['flops_per_token'] / 1e6:.2f} M",
+        ]
+        for record in QUALITY
+        if record["name"] == name
+    ]
+    assert figures in printed
+
+
+SPEED = [record for record in records("*/*speed*.jsonl") + records("*/*growth*.jsonl") if "ratio" in record]
+MEASURED: dict[tuple[str, str], dict[str, Any]] = {
+    ("mesh attention with its graph, forward", "SDPA"): dict(name="mesh_attention", direction="forward"),
+    ("same, forward and backward", "SDPA"): dict(name="mesh_attention", direction="forward_backward"),
+    ("same", "SDPA"): dict(name="mesh_attention", direction="forward"),
+    ("prefill, `base`, exits off", "dense baseline"): dict(name="tmt", direction="forward"),
+    ("blocks at depth 0.5, `base`", "exits off"): dict(name="tmt at depth 0.5, blocks", direction="forward"),
+    ("decoding, `medium`, exits off", "dense baseline"): dict(name="tmt", direction="decode"),
+    ("training step, `nano`, exits off", "dense baseline"): dict(name="tmt", direction="train"),
+    ("training step, `nano`, depth 0.5", "dense baseline"): dict(name="tmt at depth 0.5", direction="train"),
+    ("Toeplitz product by FFT, forward and backward", "matrix product"): dict(
+        name="toeplitz", peer="matrix", direction="forward_backward"
+    ),
+    ("decoding a mixer from a state, batch 32 (batch 1)", "from its inputs"): dict(
+        name="step, state", peer="direct", direction="decode"
+    ),
+}
+"""What the records call the rows of the table of speed."""
+
+
+def ratios(what: str, peer: str, length: str, dtype: str) -> list[float]:
+    """Measured ratios of a row, of every machine and number of threads."""
+    wanted = MEASURED[what, peer] | dict(length=int(length.replace(",", "")), dtype=dtype)
+    preset = re.search(r"`(\w+)`", what)
+    return [
+        record["ratio"]
+        for record in SPEED
+        if wanted.items() <= record.items() and (preset is None or record["facts"].get("preset") == preset[1])
+    ]
+
+
+@pytest.mark.parametrize("row", table(README, "what \\| ours against"), ids=lambda row: ", ".join(row[:3]))
+def test_the_table_of_speed_is_that_of_the_records(row: list[str]):
+    what, peer, length, *cells = row
+    figures = [
+        (figure, dtype)
+        for cell, dtype in zip(cells, ("fp32", "bf16"), strict=True)
+        for figure in re.findall(r"([\d.]+)×", cell)
+    ]
+    assert figures
+    for figure, dtype in figures:
+        digits = len(figure.partition(".")[2])
+        assert figure in {f"{ratio:.{digits}f}" for ratio in ratios(what, peer, length, dtype)}, (row, dtype)
