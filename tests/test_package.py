@@ -37,14 +37,12 @@ def test_the_commands_import_nothing_optional():
     assert HEAVY & set(loaded) == set()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_can_be_imported_and_says_what_it_is(module: str):
-    assert importlib.import_module(module).__doc__
+def test_every_module_can_be_imported_and_says_what_it_is():
+    assert [module for module in MODULES if not importlib.import_module(module).__doc__] == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_files_are_short(file: Path):
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
+def test_files_are_short():
+    assert [file for file in FILES if len(file.read_text(encoding="utf-8").splitlines()) > 300] == []
 
 
 def test_types_are_shipped():

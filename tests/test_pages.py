@@ -32,7 +32,9 @@ def test_there_are_commands():
     assert {page.name for page, _ in CALLS} >= {"scoring.md", "shards.md", "toeplitz-mixer.md", "README.md"}
 
 
-@pytest.mark.parametrize(("page", "line"), CALLS, ids=lambda part: part.parent.name if isinstance(part, Path) else part[-60:])
+@pytest.mark.parametrize(
+    ("page", "line"), CALLS, ids=lambda part: part.parent.name if isinstance(part, Path) else part[-60:]
+)
 def test_every_printed_command_is_one(page: Path, line: str):
     """Options exist and take the values given; scripts are there and know the options."""
     program, *words = shlex.split(re.sub(r"[\[\]…]", "", line), comments=True)

@@ -1,7 +1,6 @@
 """The training loop: what a step does, when it is scored and kept, and when it stops."""
 
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -133,16 +132,6 @@ def test_the_best_weights_are_kept(tmp_path: Path):
     assert torch.equal(kept.embedding.weight, weights[1])
     assert not torch.equal(weights[1], weights[3])
     assert trainer.best == 1.0
-
-
-def test_a_budget_of_minutes_ends_in_time(tmp_path: Path):
-    trainer = make_trainer(tmp_path, minutes=0.01, validate=lambda model: time.sleep(0.1) or 1.0)
-    started = time.monotonic()
-    run(trainer)
-    passed = time.monotonic() - started
-    assert 0.6 <= trainer.elapsed < 1.0
-    assert passed > trainer.elapsed + 0.9
-    assert trainer.share >= 1
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
