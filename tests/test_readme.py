@@ -22,17 +22,20 @@ pytest_plugins = ["command_line"]
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-SHORT_TRAINING = ["--minutes=null", "--steps=2", "--set=train.eval_tokens=512", "--max-bytes=300000"]
+SHORT_TRAINING = [
+    "--minutes=null", "--steps=2", "--batch-size=2", "--seq-len=128", "--set=train.eval_tokens=256",
+    "--max-bytes=300000",
+]  # fmt: skip
 SHORTER = {
     "train": [*SHORT_TRAINING, "--preset=nano"],
-    "eval": ["--limit=600"],
-    "score": ["--limit=600", "--window=64", "--chunk=128"],
+    "eval": ["--limit=300"],
+    "score": ["--limit=150", "--window=32", "--chunk=64"],
     "generate": ["--max-new-tokens=8"],
     "data": ["--max-bytes=300000"],
     "convert": ["--tokens=300"],
-    "pack": ["--tokens=512", "--check=600", "--limit=null"],
+    "pack": ["--tokens=256", "--check=300", "--limit=null"],
     "tasks": ["--steps=2"],
-    "bench": ["--seconds=0.1", "--lengths=32", "--batch-size=1"],
+    "bench": ["--seconds=0.01", "--lengths=32", "--batch-size=1"],
 }
 
 
@@ -76,6 +79,7 @@ def test_it_works_as_printed(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tmt.adaptive.report.AUDIT_TOKENS", 270)  # three chunks
     for folder in ("recipes", "scripts"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     for language, block in BLOCKS:

@@ -42,8 +42,11 @@ def test_static_and_adapted_side_by_side(
     assert record["ppl_change"] == pytest.approx(ratio - 1)
 
 
-def test_gains_baseline_audit_and_tables(score: Callable[..., Result], trained: Path):
-    result = score(*ALL, "--gains", f"--baseline={trained}", "--audit")
+def test_gains_baseline_audit_and_tables(
+    score: Callable[..., Result], trained: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tmt.adaptive.report.AUDIT_TOKENS", 270)  # three chunks
+    result = score(*ALL, "--gains", f"--baseline={trained}", "--audit", "--limit=130")
     assert result.code == 0, result.err
     for word in (
         "all but cache",

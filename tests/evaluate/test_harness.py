@@ -193,6 +193,12 @@ def test_sizes_out_of_range_are_named(options: dict[str, int], named: str):
         HarnessModel(tiny("transformer"), BYTES, **options)
 
 
+@pytest.fixture
+def own_tasks_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the thousands that the harness brings, which take seconds to read."""
+    monkeypatch.setattr("tmt.evaluate.harness.TaskManager", partial(TaskManager, include_defaults=False))
+
+
 @pytest.mark.parametrize(
     ("tasks", "options", "named"),
     [
@@ -204,18 +210,19 @@ def test_sizes_out_of_range_are_named(options: dict[str, int], named: str):
         (["toy_lost"], {}, "cannot load harness task toy_lost: .*lost.jsonl.*--harness-path"),
     ],
 )
-def test_mistakes_are_named(
-    tasks: list[str], options: dict, named: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("tmt.evaluate.harness.TaskManager", partial(TaskManager, include_defaults=False))
+def test_mistakes_are_named(tasks: list[str], options: dict, named: str, folder: Path, own_tasks_only: None):
     with pytest.raises(InputError, match=named):
         evaluate_tasks(HarnessModel(tiny("transformer"), BYTES), tasks, **{"folder": folder, **options})
 
 
-@pytest.mark.slow
-def test_names_may_be_patterns_and_the_harness_brings_tasks(folder: Path):
-    model = HarnessModel(tiny("transformer"), BYTES)
-    results = evaluate_tasks(model, ["toy_choic*"], folder=folder, limit=1)
+def test_names_may_be_patterns(folder: Path, own_tasks_only: None):
+    results = evaluate_tasks(HarnessModel(tiny("transformer"), BYTES), ["toy_choic*"], folder=folder, limit=1)
     assert set(results["results"]) == {"toy_choice"}
+
+
+@pytest.mark.slow
+def test_the_harness_brings_tasks():
+    """It reads all of them, for seconds."""
+    model = HarnessModel(tiny("transformer"), BYTES)
     with pytest.raises(InputError, match="did you mean hellaswag"):
         evaluate_tasks(model, ["helaswag"])

@@ -221,10 +221,8 @@ TRAINED_OTHERWISE = {"target-depth", "annealing", "golf-late-loops"}
 COMPARES_TOKENS_WHILE_TRAINING = {"target-depth"}
 """Exact top-k over the batch: the one documented exemption from causality, in training only."""
 
-MODES = [
-    *((name, False) for name in SWITCHES),
-    *((name, True) for name in SWITCHES if name in TRAINED_OTHERWISE - COMPARES_TOKENS_WHILE_TRAINING),
-]
+MODES = [(name, False) for name in SWITCHES]
+MODES += [(name, True) for name in sorted(TRAINED_OTHERWISE - COMPARES_TOKENS_WHILE_TRAINING)]
 """Rows of SWITCHES, and whether the model is in training."""
 
 

@@ -6,7 +6,7 @@ from builders import SWITCHES, build, draw_tokens, run_cached, switched
 
 LENGTH = 26
 TOKEN_BY_TOKEN = [(1, 1, 1)] * LENGTH
-PROMPTS_THEN_TOKENS = [(5, 12, 1), *[(1, 1, 1)] * 14]
+PROMPTS_THEN_TOKENS = [(5, 12, 1), *[(1, 1, 1)] * 8]
 RAGGED = [(1, 3, 9), (7, 1, 2), (2, 2, 2), (4, 11, 1), (1, 1, 8), (11, 8, 4)]
 PLANS = {"token by token": TOKEN_BY_TOKEN, "prompts": PROMPTS_THEN_TOKENS, "ragged": RAGGED}
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from builders import SIZES, build, draw_tokens
 from torch import Tensor
+from twins import assert_one, assert_two, logits, twin
 
 from tmt.layers.cache import Cache
 from tmt.model.golf import Golf
@@ -15,20 +16,8 @@ from tmt.ops.squared_mlp import squared_leaky_relu
 
 
 def logits_of(weights: Golf | None = None, **overrides: Any) -> Tensor:
-    """Logits of a configuration, with the weights of another model that has the same ones."""
-    model = build("golf", **overrides)
-    if weights is not None:
-        model.load_state_dict(weights.state_dict(), strict=False)
-    with torch.no_grad():
-        return model(draw_tokens(2, 20)).logits
-
-
-def assert_one(a: Tensor, b: Tensor) -> None:
-    torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
-
-
-def assert_two(a: Tensor, b: Tensor) -> None:
-    assert (a - b).abs().max() > 1e-3
+    """Logits of a configuration of golf."""
+    return logits(twin("golf", weights, **overrides))
 
 
 def ran(model: Golf) -> list[int]:
@@ -49,7 +38,7 @@ def test_shared_keys_and_values_are_equal_ones():
         name: torch.cat([tensor, tensor]) if name.endswith(("attention.key.weight", "attention.value.weight"))
         else tensor for name, tensor in shared.state_dict().items()
     })  # fmt: skip
-    assert_one(own(draw_tokens(2, 20)).logits, shared(draw_tokens(2, 20)).logits)
+    assert_one(logits(own), logits(shared))
     assert build("golf").blocks[0].attention.n_kv_heads == 1
 
 
@@ -80,7 +69,7 @@ def test_gains_and_lanes_start_as_asked():
 @pytest.mark.shows("GolfConfig", "xsa")
 def test_a_head_does_not_hear_its_own_value():
     model = build("golf", n_kv_heads=2)
-    assert_two(model(draw_tokens(2, 20)).logits, logits_of(model, n_kv_heads=2, xsa=False))
+    assert_two(logits(model), logits_of(model, n_kv_heads=2, xsa=False))
     heard: list[Tensor] = []
     for exclusive in (True, False):
         attention = build("golf", n_kv_heads=2, xsa=exclusive).blocks[0].attention
@@ -118,10 +107,10 @@ def test_norms_are_scaled_by_the_depth(scaled: bool):
 @pytest.mark.shows("GolfConfig", "residual_mix")
 def test_a_mix_of_the_stream_alone_is_none():
     mixed = build("golf", residual_mix=True)
-    assert_two(mixed(draw_tokens(2, 20)).logits, logits_of(mixed, residual_mix=False))
+    assert_two(logits(mixed), logits_of(mixed, residual_mix=False))
     for block in mixed.blocks:
         block.mix.copy_(torch.stack([torch.ones(16), torch.zeros(16)]))
-    assert_one(mixed(draw_tokens(2, 20)).logits, logits_of(mixed, residual_mix=False))
+    assert_one(logits(mixed), logits_of(mixed, residual_mix=False))
 
 
 @pytest.mark.shows("GolfConfig", "softcap")
@@ -137,7 +126,7 @@ def test_skips_feed_the_second_half():
     model = build("golf")
     assert len(model.skips) == len(model.config.route(looped=True)[0])
     assert len(build("golf", unet_skips=False).skips) == 0
-    assert_two(model(draw_tokens(2, 20)).logits, logits_of(model, unet_skips=False))
+    assert_two(logits(model), logits_of(model, unet_skips=False))
 
 
 @torch.no_grad()
@@ -174,13 +163,13 @@ def test_loops_begin_at_their_share(start: float):
 def test_every_pass_adds_its_vector():
     model = build("golf", pass_embedding=True)
     assert model.passes.shape == (3, 16)
-    assert_two(model(draw_tokens(2, 20)).logits, logits_of(model))
+    assert_two(logits(model), logits_of(model))
     for one in range(3):
         moved = build("golf", pass_embedding=True)
         moved.passes[one] += 0.5
-        assert_two(moved(draw_tokens(2, 20)).logits, model(draw_tokens(2, 20)).logits)
+        assert_two(logits(moved), logits(model))
     model.passes.zero_()
-    assert_one(model(draw_tokens(2, 20)).logits, logits_of(model))
+    assert_one(logits(model), logits_of(model))
 
 
 @torch.no_grad()

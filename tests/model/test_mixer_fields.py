@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from builders import SIZES, build, draw_tokens
 from torch import Tensor, nn
+from twins import LENGTH, assert_two, logits, twin
 
 from tmt.errors import InputError
 from tmt.layers.cache import Cache
@@ -18,27 +19,11 @@ MIXERS = ("toeplitz", "triangular", "hyena")
 each = pytest.mark.parametrize("architecture", MIXERS)
 
 
-def same_weights(model: LanguageModel, **overrides: Any) -> LanguageModel:
-    """Another configuration with the weights of a model that has the same ones."""
-    other = build(next(a for a in MIXERS if type(model.config) is ARCHITECTURES[a].config), **overrides)
-    other.load_state_dict(model.state_dict(), strict=False)
-    return other
-
-
 def fresh(architecture: str, **overrides: Any) -> LanguageModel:
     """A model as a training starts from it."""
     torch.manual_seed(0)
     entry = ARCHITECTURES[architecture]
     return entry.model(entry.config(**{**SIZES[architecture], **overrides}))
-
-
-def logits(model: LanguageModel, length: int = 20) -> Tensor:
-    with torch.no_grad():
-        return model(draw_tokens(2, length)).logits
-
-
-def assert_two(a: Tensor, b: Tensor) -> None:
-    assert (a - b).abs().max() > 1e-3
 
 
 @pytest.mark.shows("TransformerConfig", "ffn_dim")
@@ -80,7 +65,7 @@ def test_norms_are_of_the_kind_asked_for(architecture: str, norm: str, kind: typ
     model = build(architecture, norm=norm)
     norms = [model.norm, *(n for block in model.blocks for n in (block.channel_norm, block.token_norm))]
     assert {type(module) for module in norms} == {kind}
-    bare = same_weights(model, norm=norm, final_norm=False)
+    bare = twin(architecture, model, norm=norm, final_norm=False)
     assert type(bare.norm) is nn.Identity
     assert_two(logits(bare), logits(model))
     states: list[Tensor] = []
@@ -202,22 +187,22 @@ def test_what_a_mixing_is_made_of():
 @pytest.mark.shows("ToeplitzConfig", "mean")
 def test_a_mean_is_divided_by_its_taps():
     plain = build("toeplitz", kernel="ones", bias="none")
-    means = same_weights(plain, kernel="ones", bias="none", mean=True)
+    means = twin("toeplitz", plain, kernel="ones", bias="none", mean=True)
     made: list[Tensor] = []
     for model in (plain, means):
         model.blocks[0].mixer.convolutions[0].register_forward_hook(lambda *parts: made.append(parts[2]))
         logits(model)
-    torch.testing.assert_close(made[1], made[0] / torch.arange(1, 21)[:, None, None])
+    torch.testing.assert_close(made[1], made[0] / torch.arange(1, LENGTH + 1)[:, None, None])
 
 
 @torch.no_grad()
 @pytest.mark.shows("ToeplitzConfig", "toeplitz", "decode")
 def test_paths_are_taken_and_agree():
-    expected = logits(build("toeplitz", toeplitz="dense"), 40)
+    expected = logits(build("toeplitz", toeplitz="dense"))
     for path in ("blocked", "fft"):
         model = build("toeplitz", toeplitz=path)
         assert model.ops()["toeplitz"].startswith(path)
-        torch.testing.assert_close(logits(model, 40), expected, rtol=0, atol=1e-9)
+        torch.testing.assert_close(logits(model), expected, rtol=0, atol=1e-9)
     sizes = {}
     for decode in ("direct", "relaxed", "state"):
         model = build("toeplitz", kernel="expsum", decode=decode)
