@@ -60,6 +60,7 @@ TRAINING = {
 }  # fmt: skip
 
 
+@pytest.mark.shows("TrainOptions", "device")
 @pytest.mark.parametrize("argument", TRAINING)
 def test_training_is_refused_before_it_begins(
     argument: str, train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

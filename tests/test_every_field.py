@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tmt.commands.train_options import TrainOptions
 from tmt.config import DataConfig, OptimConfig, TrainConfig
 from tmt.model import ARCHITECTURES
 
-CONFIGURATIONS = [*(entry.config for entry in ARCHITECTURES.values()), OptimConfig, TrainConfig, DataConfig]
+CONFIGURATIONS: list[type] = [entry.config for entry in ARCHITECTURES.values()]
+CONFIGURATIONS += [OptimConfig, TrainConfig, DataConfig, TrainOptions]
 
 
 def declared() -> set[tuple[str, str]]:

@@ -20,6 +20,7 @@ def metrics(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.shows("TrainOptions", "out")
 @pytest.mark.parametrize("arch", ["tmt", "transformer"])
 def test_a_run_folder_is_complete(arch: str, train: Callable[..., Result], tmp_path: Path):
     folder = tmp_path / "deep" / "run"
@@ -59,6 +60,7 @@ def test_the_same_command_makes_the_same_run(train: Callable[..., Result], tmp_p
     assert a != c
 
 
+@pytest.mark.shows("TrainOptions", "init_from")
 def test_it_starts_from_the_weights_and_tokenizer_of_another_run(
     trained: Path, train: Callable[..., Result], tmp_path: Path
 ):
@@ -84,6 +86,7 @@ def test_overrides_apply_to_the_model_that_is_started_from(
     assert "has shape" in wider.err.splitlines()[-1]
 
 
+@pytest.mark.shows("TrainOptions", "tensorboard")
 def test_tensorboard_files_when_asked(train: Callable[..., Result], tmp_path: Path):
     folder = tmp_path / "run"
     assert train(folder, "--steps=2", "--tensorboard", "--set=train.log_every=1").code == 0

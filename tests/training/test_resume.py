@@ -77,6 +77,7 @@ def assert_same_run(folder: Path, expected: Path) -> None:
         assert same, name
 
 
+@pytest.mark.shows("TrainOptions", "resume")
 @pytest.mark.parametrize("part", ["first", "middle", "last"])
 def test_stopped_in_this_process(
     part: str,
