@@ -105,10 +105,10 @@ def test_exactly_the_booked_targets_are_learnt(batch: int):
             log.targets.clear()
 
 
-@pytest.mark.parametrize(("clip", "batch"), [(0.05, 1), (100.0, 1), (1.0, 2)])
-def test_the_weights_are_those_of_clipped_sgd_with_one_momentum(clip: float, batch: int):
+@pytest.mark.parametrize(("clip", "batch", "momentum"), [(0.05, 1, 0.9), (100.0, 1, 0.5), (1.0, 2, 0.0)])
+def test_the_weights_are_those_of_clipped_sgd_with_one_momentum(clip: float, batch: int, momentum: float):
     model, by_hand, tokens = tiny_model(), tiny_model(), random_tokens(140)
-    part = training(model, lr=0.05, clip=clip, batch=batch)
+    part = training(model, lr=0.05, clip=clip, batch=batch, momentum=momentum)
     with watched(model) as log:
         nats(make_pass(model, tokens, part).run())
     assert max(log.norms) <= clip * (1 + 1e-5)
@@ -122,7 +122,7 @@ def test_the_weights_are_those_of_clipped_sgd_with_one_momentum(clip: float, bat
             F.cross_entropy(logits.flatten(0, 1), some[:, 1:].flatten()).backward()
             clip_grad_norm_(by_hand.parameters(), clip)
             for parameter, v in zip(by_hand.parameters(), velocity, strict=True):
-                v.mul_(0.9).add_(parameter.grad)
+                v.mul_(momentum).add_(parameter.grad)
                 parameter.data.sub_(rate * v)
             by_hand.zero_grad()
     for name, weight in weights(by_hand).items():

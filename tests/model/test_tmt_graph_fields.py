@@ -27,7 +27,7 @@ def parts(model: TMTModel, tokens: Tensor | None = None) -> list[LayerTrace]:
 def neighbours(model: TMTModel) -> list[Tensor]:
     """The table (n, K) of every layer of a pass over one row of 40 tokens."""
     found = (trace.mesh.inputs.neighbours for trace in parts(model))
-    return [table.reshape(LENGTH, -1) for table in found if table is not None]
+    return [table.reshape(LENGTH, -1).long() for table in found if table is not None]
 
 
 def logits_of(weights: TMTModel | None = None, **overrides: Any) -> Tensor:
@@ -104,7 +104,7 @@ def test_neighbours_are_those_that_route_alike(routing_dim: int, similarity: str
     unit = torch.nn.functional.normalize(states, dim=-1)
     query = unit if similarity == "cosine" else unit @ attention.bilinear
     score = (query @ unit.T).masked_fill(torch.ones(LENGTH, LENGTH).triu(-3).bool(), -torch.inf)
-    chosen = trace.mesh.inputs.neighbours.reshape(LENGTH, 3)[10:]
+    chosen = trace.mesh.inputs.neighbours.reshape(LENGTH, 3)[10:].long()
     found = score[10:].gather(1, chosen).sort(descending=True).values
     torch.testing.assert_close(found, score.topk(3).values[10:], rtol=0, atol=1e-5)  # compared in levels
 
