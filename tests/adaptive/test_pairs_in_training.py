@@ -34,6 +34,19 @@ def test_the_first_chunk_is_the_same_with_and_without(variant: str):
     assert np.abs(some - others)[32:64].max() > 1e-3
 
 
+def test_pairs_learn_ten_times_as_fast_as_the_weights(monkeypatch: pytest.MonkeyPatch):
+    rates, step = [], torch.optim.SGD.step
+
+    def watched(optimizer: torch.optim.SGD, *arguments) -> None:
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        step(optimizer, *arguments)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", watched)
+    nats(learning("transformer", lr=0.03).run())
+    assert rates[0] == pytest.approx([0.03, 0.3])
+    assert all(pair == pytest.approx(10 * weight) for weight, pair in rates)
+
+
 @pytest.mark.parametrize("variant", MODELS)
 def test_later_chunks_hear_the_table(variant: str):
     heard, unheard = learning(variant), learning(variant)
