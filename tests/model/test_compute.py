@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tmt.bench.memory import peak_bytes
 from tmt.layers.attention import dense_attention_flops
-from tmt.model.base import LanguageModel, ModelOutput
+from tmt.model.base import IGNORE, LanguageModel, ModelOutput
 
 MESH = [name for name, (architecture, _) in SWITCHES.items() if architecture == "tmt"]
 
@@ -98,10 +98,13 @@ def test_full_depth_costs_what_the_model_announces(name: str):
 
 
 @torch.no_grad()
-def test_scoring_costs_what_logits_cost():
+def test_scoring_costs_what_its_logits_cost():
     for name in ("transformer", "tmt"):
         model, tokens = switched(name), draw_tokens(2, 12)
         assert model(tokens, targets=tokens).flops == model(tokens).flops
+        last = torch.full_like(tokens, IGNORE)
+        last[:, -1] = 1
+        assert model(tokens, targets=last).flops == model(tokens, last_only=True).flops
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tmt.ops import native
-from tmt.ops.cross_entropy import chunked, fused, linear_cross_entropy, token_nll
+from tmt.ops.cross_entropy import chunked, fused, linear_cross_entropy, softcapped, token_nll
 
 
 def draw(
@@ -59,6 +59,15 @@ def test_nothing_scored_is_zero_with_zero_gradients():
     assert token_nll(x, weight, targets).abs().sum() == 0
     assert x.grad.abs().sum() == 0
     assert weight.grad.abs().sum() == 0
+
+
+def test_rows_that_do_not_count_are_not_read():
+    x, weight, targets = draw(12, ignored=0)
+    expected = token_nll(x, weight, targets)
+    x, targets = x.detach().clone(), targets.clone()
+    x[[0, 5, 11]], targets[[0, 5, 11]] = math.nan, -100
+    expected[[0, 5, 11]] = 0
+    torch.testing.assert_close(token_nll(x, weight, targets), expected)
 
 
 def test_another_ignore_index():
@@ -118,6 +127,19 @@ def test_the_fused_gradient_equals_the_plain_one(
     monkeypatch.setattr(fused, "available", lambda logits: False)
     torch.testing.assert_close(nll, chunked.into_gradient(plain, column, softcap), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(fast, plain, rtol=0.01 if dtype == torch.bfloat16 else 1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("columns", [1, 15, 16, 50])
+@pytest.mark.parametrize("softcap", [None, 30.0, 1.5])
+def test_the_fused_normaliser_equals_the_plain_one(columns: int, dtype: torch.dtype, softcap: float | None):
+    torch.manual_seed(columns)
+    logits = (torch.randn(7, columns) * 20).to(dtype)
+    kept = logits.clone()
+    expected = softcapped(logits.float(), softcap).logsumexp(-1)
+    torch.testing.assert_close(fused.log_sum_exp(logits, softcap), expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(logits, kept)
 
 
 @pytest.mark.skipif(native._compiler() is None, reason="no C compiler")

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -131,15 +132,15 @@ class LanguageModel(nn.Module, ABC):
         hidden = self.trunk(tokens, cache, diagnose, last_only)
         output, states = hidden.output, hidden.states
         if targets is not None:
-            self._score(output, self.norm(states), targets)
+            scored = self._score(output, self.norm(states), targets)
         else:
             if last_only and not hidden.last:
                 rows = torch.arange(len(tokens), device=states.device) * tokens.shape[1]
                 states = states[rows + cache.new - 1]
             output.logits = self.predict(self.norm(states)).unflatten(0, (len(tokens), -1))
+            scored = len(states)
         output.work += cache.work
-        scored = len(states)
-        output.work.append(lambda: 2 * scored * self.head.weight.numel())
+        output.work.append(partial(self.head_flops, scored))
         if left:
             for name in ("logits", "nll", "depth"):
                 grid = getattr(output, name)
@@ -149,13 +150,16 @@ class LanguageModel(nn.Module, ABC):
             output.state = cache.state()
         return output
 
-    def _score(self, output: ModelOutput, states: Tensor, targets: Tensor) -> None:
+    def _score(self, output: ModelOutput, states: Tensor, targets: Tensor) -> int:
+        """Fill in the loss; returns how many rows of `states` the head read."""
         weight, flat = self.head.weight, targets.flatten()
         if torch.is_grad_enabled():
             output.loss = linear_cross_entropy(states, weight, flat, IGNORE, self.softcap)
-        else:
-            output.nll = token_nll(states, weight, flat, IGNORE, self.softcap).view_as(targets)
-            output.loss = output.nll.sum() / (targets != IGNORE).sum().clamp(min=1)
+            return len(flat)
+        output.nll = token_nll(states, weight, flat, IGNORE, self.softcap).view_as(targets)
+        counted = int((flat != IGNORE).sum())
+        output.loss = output.nll.sum() / max(1, counted)
+        return counted
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Sequences (B, T) to what the head reads at each token (B, T, D); ValueError as in `forward`."""
@@ -190,6 +194,10 @@ class LanguageModel(nn.Module, ABC):
     def shared_flops(self) -> int:
         """Operations of a forward pass that all rows of its batch share, whatever their number."""
         return 0
+
+    def head_flops(self, rows: int) -> int:
+        """Operations of the head for that many rows."""
+        return 2 * rows * self.head.weight.numel()
 
     def ops(self) -> dict[str, str]:
         """The path that each operation takes for weights of this type on this machine."""

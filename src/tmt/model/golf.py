@@ -135,7 +135,7 @@ class Golf(LanguageModel):
         positions = torch.arange(length)[None]
         encoder, decoder = self.config.route(looped=True)
         blocks = sum(self.blocks[layer].flops(positions) for layer in [*encoder, *decoder])
-        return blocks + 2 * length * self.head.weight.numel()
+        return blocks + self.head_flops(length)
 
     def ops(self) -> dict[str, str]:
         """See :class:`LanguageModel`."""

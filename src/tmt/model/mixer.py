@@ -115,7 +115,7 @@ class MixerModel(LanguageModel):
     def flops(self, length: int) -> int:
         """See :class:`LanguageModel`."""
         blocks = (block.row_flops(length, length) + block.mixer.flops(length) for block in self.blocks)
-        return sum(blocks) + 2 * length * self.head.weight.numel()
+        return sum(blocks) + self.head_flops(length)
 
     def ops(self) -> dict[str, str]:
         """See :class:`LanguageModel`."""

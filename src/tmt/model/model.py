@@ -221,7 +221,7 @@ class TMTModel(LanguageModel):
         positions = torch.arange(length)[None]
         banks = (1, self.config.memory_anchors)
         blocks = sum(b.flops(positions, length, length, banks) for b in self.blocks)
-        return blocks + 2 * length * self.head.weight.numel()
+        return blocks + self.head_flops(length)
 
     def _diagnose(self, traces: list[LayerTrace], tokens: Tensor, output: TMTOutput) -> None:
         confidence = torch.full((tokens.numel(),), torch.finfo(torch.float32).tiny, device=tokens.device)

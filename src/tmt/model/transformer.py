@@ -69,4 +69,4 @@ class Transformer(LanguageModel):
     def flops(self, length: int) -> int:
         """See :class:`LanguageModel`."""
         positions = torch.arange(length)[None]
-        return sum(b.flops(positions) for b in self.blocks) + 2 * length * self.head.weight.numel()
+        return sum(b.flops(positions) for b in self.blocks) + self.head_flops(length)

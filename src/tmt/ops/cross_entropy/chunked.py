@@ -44,12 +44,24 @@ def linear_cross_entropy(
 def token_nll(
     x: Tensor, weight: Tensor, targets: Tensor, ignore_index: int = -100, softcap: float | None = None
 ) -> Tensor:
-    """Negative log-likelihood (nats) of every target: (N,) at least float32, 0 at `ignore_index`."""
+    """Negative log-likelihood (nats) of every target: (N,) at least float32, 0 at `ignore_index`.
+
+    Rows that do not count are not multiplied.
+    """
+    counted = (targets != ignore_index).nonzero()[:, 0]
     rows = _block_rows(weight)
-    blocks = zip(x.split(rows), targets.split(rows), strict=True)
-    logits = ((softcapped(at_least_float32(F.linear(h, weight)), softcap), y) for h, y in blocks)
-    parts = [F.cross_entropy(z, y, reduction="none", ignore_index=ignore_index) for z, y in logits]
-    return torch.cat(parts)
+    blocks = zip(x[counted].split(rows), targets[counted].split(rows), strict=True)
+    parts = [_nll(F.linear(h, weight), y, softcap) for h, y in blocks]
+    nll = at_least_float32(x.new_zeros(len(x)))
+    return nll.index_copy(0, counted, torch.cat(parts)) if parts else nll
+
+
+def _nll(logits: Tensor, targets: Tensor, softcap: float | None) -> Tensor:
+    """Of targets (N,) under logits (N, V): (N,), at least float32."""
+    if fused.available(logits):
+        wanted = at_least_float32(logits.gather(1, targets[:, None])[:, 0])
+        return fused.log_sum_exp(logits, softcap) - softcapped(wanted, softcap)
+    return F.cross_entropy(softcapped(at_least_float32(logits), softcap), targets, reduction="none")
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""The gradient of cross-entropy by its logits, in C: one pass over memory instead of six."""
+"""Cross-entropy of logits and its gradient by them, in C: one pass over memory instead of six."""
 
 import ctypes
 from pathlib import Path
@@ -24,3 +24,12 @@ def into_gradient(logits: Tensor, targets: Tensor, softcap: float | None) -> Ten
     tensors, sizes = map(pointer, (logits, targets, nll)), map(ctypes.c_int64, logits.shape)
     library.into_gradient(*tensors, *sizes, ctypes.c_float(softcap or 0.0), native.threads(len(logits)))
     return nll
+
+
+def log_sum_exp(logits: Tensor, softcap: float | None) -> Tensor:
+    """``log Σ exp`` (N,) float32 of the softcapped rows of logits (N, V)."""
+    logits, result = logits.contiguous(), logits.new_empty(len(logits), dtype=torch.float32)
+    library = native.library(_SOURCE, **native.element(logits.dtype))
+    tensors, sizes = map(pointer, (logits, result)), map(ctypes.c_int64, logits.shape)
+    library.log_sum_exp(*tensors, *sizes, ctypes.c_float(softcap or 0.0), native.threads(len(logits)))
+    return result
