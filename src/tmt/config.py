@@ -180,6 +180,11 @@ class TrainConfig:
         require(self.priming >= 0, self, "priming", "must not be negative")
         require(self.seed >= 0, self, "seed", "must not be negative")
 
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that each rank trains on in an optimiser step."""
+        return self.batch_size * self.seq_len * self.accumulate
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:

@@ -27,6 +27,7 @@ def test_one_json_object_on_one_line(
 ):
     record = run_json(capsys, run=runs[variant])
     assert record.keys() >= KEYS
+    assert record["tokens"] == record["split_tokens"]
     assert record["data"] == str(corpus_file)
     assert record["split"] == "test"
     assert (record["context"], record["stride"]) == (32, 32)
@@ -39,6 +40,7 @@ def test_one_json_object_on_one_line(
 def test_options_reach_the_evaluation(runs: dict[str, str], capsys: pytest.CaptureFixture[str]):
     record = run_json(capsys, run=runs["plain"], split="valid", context=64, stride=8, limit=100)
     assert [record[key] for key in ("split", "context", "stride", "tokens")] == ["valid", 64, 8, 100]
+    assert record["split_tokens"] > 100
 
 
 def test_another_corpus(runs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -110,10 +110,25 @@ def test_the_summary_scores_the_best_weights_not_the_last(train: Callable[..., R
         "--lr=100",
         "--set=optim.adamw_lr=20",
         "--set=optim.ema_decay=0",
-        "--set=train.eval_tokens=100000",
+        "--set=train.eval_tokens=32",
     ]
     result = train(folder, "--steps=4", *diverging, arch="transformer")
     scores = [line["valid_nats"] for line in metrics(folder) if "valid_nats" in line]
     assert min(scores) < scores[-1]
     (row,) = [line for line in result.out.splitlines() if line.split()[:1] == ["valid"]]
     assert float(row.split()[1]) == pytest.approx(min(scores), abs=1e-3)
+
+
+def test_the_summary_scores_a_twentieth_of_what_was_trained_on(train: Callable[..., Result], tmp_path: Path):
+    result = train(tmp_path / "run", "--steps=5", "--accumulate=4", "--seq-len=32", arch="transformer")
+    scored = {line.split(":")[0]: line for line in result.out.splitlines() if ": scored " in line}
+    assert scored.keys() == {"valid", "test"}
+    for line in scored.values():
+        assert f"scored {5 * 4 * 2 * 32 // 20} of " in line
+        whole = int(line.split(" of ")[1].split(" ")[0].replace(",", ""))
+        assert f"tokens of the split ({64 / whole:.1%})" in line
+
+
+def test_the_summary_scores_a_window_at_least(train: Callable[..., Result], tmp_path: Path):
+    result = train(tmp_path / "run", "--steps=1", arch="transformer")
+    assert "valid: scored 32 of " in result.out

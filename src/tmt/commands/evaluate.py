@@ -93,6 +93,7 @@ def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("perplexity per word", number(record["word_ppl"], ".1f")),
         ("context, stride", f"{record['context']}, {record['stride']}"),
         ("tokens, bytes, words", ", ".join(f"{record[key]:,}" for key in ("tokens", "bytes", "words"))),
+        ("share of the split", f"{record['tokens'] / record['split_tokens']:.1%}"),
         ("parameters", f"{record['params']:,}"),
         ("mean depth", f"{record['mean_depth']:.1%} of the layers ({record['mean_layers']:.2f})"),
         ("tokens per layer", " ".join(f"{share:.0%}" for share in record["layer_share"])),

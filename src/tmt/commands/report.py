@@ -11,3 +11,8 @@ def tell(message: str) -> None:
 def number(value: float | None, form: str) -> str:
     """A cell of a table; a dash where there is no value."""
     return "–" if value is None else format(value, form)
+
+
+def share_scored(tokens: int, targets: int) -> str:
+    """How much of a split's targets was scored, in words."""
+    return f"scored {tokens:,} of {targets:,} tokens of the split ({tokens / targets:.1%})"

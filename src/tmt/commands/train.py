@@ -47,7 +47,7 @@ def train(options: TrainOptions) -> None:
     finished = _run(trainer, options)
     if ranks.first and finished:
         run = load_run(folder, str(ranks.device))
-        print_summary(run, splits)
+        print_summary(run, splits, trainer.step * config.train.tokens_per_step)
     elif ranks.first:
         tell(f"stopped at step {trainer.step}; go on with: tmt train --out {folder} --resume")
     ranks.close()

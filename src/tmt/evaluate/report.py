@@ -65,6 +65,7 @@ def evaluate_run(
         "params": model.num_parameters(),
         "split": split,
         "tokens": result.tokens,
+        "split_tokens": len(tokens) - 1,
         "bytes": result.bytes,
         "bytes_of": bytes_of(tokens, tokenizer),
         "words": result.words,

@@ -208,8 +208,7 @@ class Trainer:
         self.ranks.wait()
 
     def _tokens_per_step(self) -> int:
-        train = self.config.train
-        return train.batch_size * train.seq_len * train.accumulate * self.ranks.size
+        return self.config.train.tokens_per_step * self.ranks.size
 
     def save(self) -> None:
         """Write the full training state into the folder's last/."""
