@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
 from tmt.commands.train_options import TrainOptions
+
 from tmt.config import DataConfig, OptimConfig, TrainConfig
 from tmt.model import ARCHITECTURES
 

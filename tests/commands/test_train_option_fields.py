@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tmt.commands.train_options import TrainOptions, resolve
 
 from tmt.cli import parse
-from tmt.commands.train_options import TrainOptions, resolve
 from tmt.config import RunConfig
 
 ARRIVES: dict[str, tuple[str, dict[str, Any]]] = {

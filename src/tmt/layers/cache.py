@@ -72,6 +72,15 @@ class Cache:
         self._kept.append(buffer)
         return buffer[:, :count]
 
+    def opened(self, dtype: torch.dtype, length: int | None = None) -> Tensor:
+        """The old state's next tensor in one piece and that type, for the caller to change in place.
+
+        With a length it is a buffer (B, ≥ length, …).
+        """
+        tensor = next(self._old) if length is None else self._grown(length)
+        self._kept.append(tensor.to(dtype).contiguous())
+        return self._kept[-1]
+
     def tail(self, grid: Tensor, width: int) -> Tensor:
         """The `width` positions before a grid (B·T, D), zeros where there were none: (B, width, D)."""
         new = grid.view(*self.positions.shape, -1)
@@ -108,6 +117,9 @@ class Cache:
         """The old state's next buffer (B, ≥ length, …), or a new one; it grows by doubling."""
         if self.fresh:
             return like.new_zeros(like.shape[0], length, *like.shape[2:])
+        return self._grown(length)
+
+    def _grown(self, length: int) -> Tensor:
         buffer = next(self._old)
         missing = length - buffer.shape[1]
         if missing <= 0:

@@ -128,7 +128,7 @@ class MeshAttention(nn.Module):
             inputs.similarity = SimilarityBias(rows.pack(routing), keys, self.similarity_gain)
             inputs.neighbours = self._neighbours(inputs, inputs.similarity, rows, carry, cache)
         if anchors is not None:
-            inputs.anchors = self._project(anchors, cache)
+            inputs.anchors = self.project(anchors, cache)
         output, weights = mesh_attention(inputs)
         weights = None if weights is None else rows.unpack(weights)
         return MeshResult(self.heads.merge(rows.unpack(output)), carry, inputs, weights)
@@ -151,7 +151,7 @@ class MeshAttention(nn.Module):
             return total
         return total + graph_flops(positions, width, self.graph, graph_impl(weight, self.graph))
 
-    def _project(self, anchors: Tensor, cache: Cache) -> Anchors:
+    def project(self, anchors: Tensor, cache: Cache) -> Anchors:
         """Keys and values of anchors (1 or B, M, D); those of a frozen bank are kept in the state."""
         flat, shape = anchors.flatten(0, 1), anchors.shape[:2]
 

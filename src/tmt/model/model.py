@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from tmt.layers.cache import Cache
 from tmt.layers.exit_gate import Decision, ExitGate, binary_entropy, depth_penalty
 from tmt.layers.memory_anchors import MemoryAnchors
+from tmt.layers.row_step import plan_of
 from tmt.layers.rows import Rows
+from tmt.model import mesh_step
 from tmt.model.base import Hidden, LanguageModel, ModelOutput
 from tmt.model.block import TMTBlock
 from tmt.model.config import TMTConfig
@@ -73,16 +75,24 @@ class TMTModel(LanguageModel):
         for layer, block in enumerate(self.blocks):
             if layer == self.landing:
                 rows, gain = everyone, None
-            x, trace = block(x, rows, gain, carry, rotation, cache, anchors, extra_window)
-            carry = trace.mesh.carry
-            shapes = (trace.mesh.inputs.positions, rows.count, everyone.count, banks)
+            trace = plan = None
+            if not watched and rows.count == everyone.count:
+                plan = plan_of(block, x, cache, partial(mesh_step.plan, block))
+            if plan is not None:
+                x, carry = mesh_step.step(block, plan, x, gain, carry, rotation, cache, anchors)
+            else:
+                x, trace = block(x, rows, gain, carry, rotation, cache, anchors, extra_window)
+                carry = trace.mesh.carry
+            shapes = (rows.packed_positions, rows.count, everyone.count, banks)
             output.work.append(partial(block.flops, *shapes))
             output.layer_tokens.append(rows.count)
             layer_rows.append(rows)
             if watched:  # a trace holds all that its layer computed
                 traces.append(trace)
             if str(layer) in self.gates:
-                trace.decision = decision = self._decide(layer, tokens, rows.take(x), rows)
+                decision = self._decide(layer, tokens, rows.take(x), rows)
+                if trace is not None:
+                    trace.decision = decision
                 decisions.append(decision)
                 output.work.append(partial(self.gates[str(layer)].flops, rows.count))
                 rows, gain = rows.keep(decision.stay), decision.gain

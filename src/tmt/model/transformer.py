@@ -5,6 +5,7 @@ from functools import partial
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmt.layers.attention import HeadProjections, dense_attention_flops, dense_causal_attention
@@ -12,6 +13,7 @@ from tmt.layers.cache import Cache
 from tmt.layers.feed_forward import SwiGLU
 from tmt.layers.norm import RMSNorm
 from tmt.layers.rotary import Rotation
+from tmt.layers.row_step import Plan, RowStep, gated_unit_weights, head_weights, plan_of
 from tmt.model.base import Hidden, LanguageModel, ModelOutput
 from tmt.model.transformer_config import TransformerConfig
 
@@ -38,6 +40,20 @@ class Block(nn.Module):
         x = x + self.dropout(self.attention.merge(attended.flatten(0, 1)))
         return x + self.dropout(self.ffn(self.ffn_norm(x)))
 
+    def step(self, plan: Plan, x: Tensor, rotation: Rotation, cache: Cache) -> Tensor:
+        """`forward` for the next token x (1, D) of a single row; x is changed in place."""
+        row = RowStep(plan, x, rotation, cache)
+        q, k, v = (heads.transpose(1, 2) for heads in row.heads())
+        row.attend()
+        return row.finish(F.scaled_dot_product_attention(q, k, v))
+
+    def plan(self) -> Plan | None:
+        """What :meth:`step` needs, None where a part was replaced by something else."""
+        if not (isinstance(self.attention, HeadProjections) and isinstance(self.ffn, SwiGLU)):
+            return None
+        weights = head_weights("attention_norm", "attention") | gated_unit_weights("ffn_norm", "ffn")
+        return Plan(self, self.attention, weights, hidden=self.ffn.inner.out_features)
+
     def flops(self, positions: Tensor) -> int:
         """Operations for tokens at `positions` (B, T), each over itself and its past."""
         rows = positions.numel()
@@ -61,7 +77,8 @@ class Transformer(LanguageModel):
         output = ModelOutput()
         rotation = self.blocks[0].attention.rotation(cache.positions.flatten())
         for block in self.blocks:
-            x = block(x, rotation, cache)
+            plan = plan_of(block, x, cache, block.plan)
+            x = block.step(plan, x, rotation, cache) if plan else block(x, rotation, cache)
             output.work.append(partial(block.flops, cache.positions))
             output.layer_tokens.append(tokens.numel())
         return Hidden(x, output)

@@ -31,8 +31,8 @@ ELEMENTS = (torch.float32, torch.bfloat16)
 def load(source: Path, **defines: int) -> ctypes.CDLL | None:
     """The library of a C file compiled with those macros, or None where that cannot be done.
 
-    The file may include headers of its own folder and of this package; a change in any of them, in the
-    flags, the compiler or the processor compiles anew (0.3 s).
+    The file may include headers of its own folder and all sources of the operations; a change in any of
+    them, in the flags, the compiler or the processor compiles anew (0.3 s).
     """
     compiler = _compiler()
     if compiler is None:
@@ -99,8 +99,8 @@ def _compile(command: list[str]) -> None:
 def _identity(command: list[str], source: Path) -> str:
     """Hash of all that decides the machine code."""
     version = subprocess.run([command[0], "--version"], capture_output=True, text=True).stdout
-    headers = sorted([*source.parent.glob("*.h"), *Path(__file__).parent.glob("*.h")])
-    parts = [*command, version, _processor(), *(path.read_text() for path in [source, *headers])]
+    included = sorted({*source.parent.glob("*.h"), *Path(__file__).parents[1].glob("*/*.[ch]")} - {source})
+    parts = [*command, version, _processor(), *(path.read_text() for path in [source, *included])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
