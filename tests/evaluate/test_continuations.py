@@ -66,12 +66,21 @@ def test_greedy_is_what_the_model_would_choose(variant: str):
 
 
 @pytest.mark.parametrize(("answers", "rows"), [("ABCD", 1), (["AB", "AC", "BC", "CC"], 3)])
-def test_equal_inputs_are_run_once(answers: Sequence[str], rows: int):
+def test_equal_inputs_are_run_once(answers: Sequence[str], rows: int, monkeypatch: pytest.MonkeyPatch):
     model, run = tiny("transformer"), []
-    model.register_forward_pre_hook(lambda _, arguments: run.append(len(arguments[0])))
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda tokens: (run.append(len(tokens)), encode(tokens))[1])
     found = score_continuations(model, encode_pairs(BYTES, [("Answer: ", text) for text in answers], 40))
     assert sum(run) == rows
     assert len(set(found)) == len(answers)
+
+
+def test_the_head_reads_continuations_only():
+    model, read = tiny("transformer"), []
+    model.head.register_forward_pre_hook(lambda _, arguments: read.append(len(arguments[0])))
+    asked = encode_pairs(BYTES, [("A long text before", " it"), ("Another", "!"), ("Another", "?")], 40)
+    score_continuations(model, asked)
+    assert sorted(read) == [1, 3]
 
 
 def test_nothing_to_score_is_certain():

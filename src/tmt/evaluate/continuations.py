@@ -94,21 +94,22 @@ def score_continuations(
     with tqdm(total=len(order), desc="scoring", unit="row", disable=None) as bar:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            for inputs, logits in zip(batch, _logits(model, batch), strict=True):
+            longest = [max(len(continuation.targets) for continuation in rows[inputs]) for inputs in batch]
+            for inputs, logits in zip(batch, _last_logits(model, batch, longest), strict=True):
                 for continuation in rows[inputs]:
-                    first = len(inputs) - len(continuation.targets)
-                    found[continuation] = _likelihood(logits[first : len(inputs)], continuation.targets)
+                    targets = continuation.targets
+                    found[continuation] = _likelihood(logits[len(logits) - len(targets) :], targets)
             bar.update(len(batch))
     return [found[continuation] for continuation in continuations]
 
 
 @torch.inference_mode()
-def _logits(model: LanguageModel, batch: list[tuple[int, ...]]) -> Tensor:
-    """(B, T, V) for rows padded on the right to the longest."""
+def _last_logits(model: LanguageModel, batch: list[tuple[int, ...]], counts: list[int]) -> list[Tensor]:
+    """(count, V) after the last `count` tokens of every row, all padded on the right to the longest."""
     device = next(model.parameters()).device
     tokens = pad_sequence([torch.tensor(inputs) for inputs in batch], batch_first=True).to(device)
-    lengths = torch.tensor([len(inputs) for inputs in batch], device=device)
-    return model(tokens, lengths=lengths, return_diagnostics=False).logits
+    ends = zip(model.encode(tokens), map(len, batch), counts, strict=True)
+    return [model.predict(states[length - count : length]) for states, length, count in ends]
 
 
 def _likelihood(logits: Tensor, targets: tuple[int, ...]) -> Likelihood:
