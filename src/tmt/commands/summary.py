@@ -14,8 +14,8 @@ from tmt.tokens import TokenSplits
 
 SAMPLE_TOKENS = 80
 TRAINED_PER_SCORED = 20
-"""Tokens trained on for one that is scored of each split. Scoring costs a token a third of what training costs
-it, so both splits take a thirtieth of its time; with the leak probe and the sample no more than a tenth."""
+"""Tokens trained on for one that is scored of each split. Scoring costs a token a third of what training
+does, so both splits take a thirtieth of its time; with the leak probe and the sample no more than a tenth."""
 
 
 def print_summary(run: Run, splits: TokenSplits, trained: int) -> None:

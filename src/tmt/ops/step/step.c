@@ -12,7 +12,7 @@
 #include "../linear/linear.c"
 #include "../mesh/graph.c"
 
-enum { SHARE = 1 << 15 }; /* weights that are worth a thread */
+enum { SHARE = 1 << 17 }; /* weights that are worth a thread: reading them takes longer than waking it */
 
 /* A layer's weights as PyTorch keeps them, and what the row remembers, written in place. Parts that an
    architecture lacks are NULL. Sizes: D model width, H heads of E = WIDTH, F hidden units, R routing width,
