@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmt.layers.linear import Linear
-from tmt.ops import gelu, local_mix
+from tmt.ops import gelu, local_mix, swiglu
 from tmt.ops.precision import at_least_float32
 
 
@@ -42,7 +42,9 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, D) to (n, D)."""
-        return self.output(F.silu(self.gate(x)) * self.inner(x))
+        gate, inner = self.gate(x), self.inner(x)
+        fused = swiglu.available(gate)
+        return self.output(swiglu.swiglu(gate, inner) if fused else F.silu(gate) * inner)
 
     def flops(self, rows: int) -> int:
         """Operations for that many rows."""
