@@ -43,8 +43,9 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, D) to (n, D)."""
         gate, inner = self.gate(x), self.inner(x)
-        fused = swiglu.available(gate)
-        return self.output(swiglu.swiglu(gate, inner) if fused else F.silu(gate) * inner)
+        if swiglu.available(gate):
+            return self.output.of(swiglu, gate, inner)
+        return self.output(F.silu(gate) * inner)
 
     def flops(self, rows: int) -> int:
         """Operations for that many rows."""
@@ -70,19 +71,19 @@ class DualStreamFFN(nn.Module):
         """Inputs (n, D) of the two streams; returns the output (n, D) and the gate (n,)."""
         gate = torch.sigmoid(at_least_float32(self.gate(semantics)))[:, 0]
         syntax, semantics = self.syntax(syntax), self.semantics(semantics)
-        mixed = self.syntax_output(_gated(syntax, gate)) + self.semantics_output(_gated(semantics, 1 - gate))
-        return mixed, gate
+        mixed = _gated(syntax, gate, self.syntax_output)
+        return mixed + _gated(semantics, 1 - gate, self.semantics_output), gate
 
     def flops(self, rows: int) -> int:
         """Operations for that many rows."""
         return rows * (8 * self.syntax.weight.numel() + 2 * self.gate.weight.numel())
 
 
-def _gated(x: Tensor, gate: Tensor) -> Tensor:
-    """GELU of x (n, W) times gate (n,): scaled here, the streams' outputs only need to be added."""
+def _gated(x: Tensor, gate: Tensor, output: Linear) -> Tensor:
+    """Output of GELU of x (n, W) times gate (n,): scaled here, the streams only need to be added."""
     if gelu.available(x):
-        return gelu.gated_gelu(x, gate)
-    return F.gelu(x) * gate[:, None].to(x.dtype)
+        return output.of(gelu, x, gate)
+    return output(F.gelu(x) * gate[:, None].to(x.dtype))
 
 
 class LocalMix(nn.Module):

@@ -1,5 +1,5 @@
 """GELU scaled by a gate per row, in one pass over memory on the CPU."""
 
-from tmt.ops.gelu.fused import available, gated_gelu
+from tmt.ops.gelu.fused import available, gradients, value
 
-__all__ = ["available", "gated_gelu"]
+__all__ = ["available", "gradients", "value"]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from tmt.ops import native
 from tmt.ops.native import pointer
@@ -19,26 +18,20 @@ def available(x: Tensor) -> bool:
     return x.shape[-1] % 16 == 0 and native.takes(x, _SOURCE, **_defines(x))
 
 
-def gated_gelu(x: Tensor, gate: Tensor) -> Tensor:
+def value(x: Tensor, gate: Tensor) -> Tensor:
     """``gate · GELU(x)`` for rows x (n, W) float32 or bfloat16, as the result, and gate (n,) float32."""
-    return _GatedGELU.apply(x.contiguous(), gate.contiguous())
+    x, gate = x.contiguous(), gate.contiguous()
+    y = torch.empty_like(x)
+    _library(x).forward(*map(pointer, (x, gate, y)), *_sizes(x))
+    return y
 
 
-class _GatedGELU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, gate):
-        y = torch.empty_like(x)
-        _library(x).forward(*map(pointer, (x, gate, y)), *_sizes(x))
-        ctx.save_for_backward(x, gate)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):  # pyrefly: ignore[bad-override]
-        x, gate = ctx.saved_tensors
-        grad, grad_x, grad_gate = grad.contiguous(), torch.empty_like(x), torch.empty_like(gate)
-        _library(x).backward(*map(pointer, (grad, x, gate, grad_x, grad_gate)), *_sizes(x))
-        return grad_x, grad_gate
+def gradients(grad: Tensor, x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of x and of the gate for that of the value, and the value."""
+    grad, x, gate = grad.contiguous(), x.contiguous(), gate.contiguous()
+    grad_x, grad_gate, y = torch.empty_like(x), torch.empty_like(gate), torch.empty_like(x)
+    _library(x).backward(*map(pointer, (grad, x, gate, grad_x, grad_gate, y)), *_sizes(x))
+    return grad_x, grad_gate, y
 
 
 def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64, int]:

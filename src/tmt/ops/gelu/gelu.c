@@ -28,9 +28,9 @@ void forward(const element *x, const float *gate, element *y, int64_t rows, int6
         }
 }
 
-/* grad_x = g (Φ + x φ) grad; grad_gate = Σ x Φ grad of the row. */
+/* grad_x = g (Φ + x φ) grad; grad_gate = Σ x Φ grad of the row; y as forwards. */
 void backward(const element *grad, const element *x, const float *gate, element *grad_x, float *grad_gate,
-              int64_t rows, int64_t width, int threads) {
+              element *y, int64_t rows, int64_t width, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(dynamic, PIECE)
     for (long row = 0; row < rows; row++) {
         vec total = {};
@@ -38,6 +38,7 @@ void backward(const element *grad, const element *x, const float *gate, element 
             vec density, value = load_elements(x + i), g = load_elements(grad + i);
             vec below = distribution(value, &density);
             total += value * below * g;
+            store_elements(y + i, value * below * gate[row]);
             store_elements(grad_x + i, (below + value * density) * g * gate[row]);
         }
         grad_gate[row] = sum(total);

@@ -1,14 +1,10 @@
-"""The product inside a SwiGLU in C; the readable form is ``F.silu(gate) * inner``.
-
-Nothing but its two inputs is kept for the backward pass, where the readable form keeps the SiLU too.
-"""
+"""The product inside a SwiGLU in C; the readable form is ``F.silu(gate) * inner``."""
 
 import ctypes
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from tmt.ops import native
 from tmt.ops.native import pointer
@@ -22,26 +18,20 @@ def available(x: Tensor) -> bool:
     return x.shape[-1] % 16 == 0 and native.takes(x, _SOURCE, **_defines(x))
 
 
-def swiglu(gate: Tensor, inner: Tensor) -> Tensor:
+def value(gate: Tensor, inner: Tensor) -> Tensor:
     """``silu(gate) ⊙ inner`` of two tensors of one shape (…, W), float32 or bfloat16, as the result."""
-    return _SwiGLU.apply(gate.contiguous(), inner.contiguous())
+    gate, inner = gate.contiguous(), inner.contiguous()
+    y = torch.empty_like(gate)
+    _library(y).forward(*map(pointer, (gate, inner, y)), *_sizes(y))
+    return y
 
 
-class _SwiGLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, gate, inner):
-        y = torch.empty_like(gate)
-        _library(y).forward(*map(pointer, (gate, inner, y)), *_sizes(y))
-        ctx.save_for_backward(gate, inner)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):  # pyrefly: ignore[bad-override]
-        gate, inner = ctx.saved_tensors
-        grad, grad_gate, grad_inner = grad.contiguous(), torch.empty_like(gate), torch.empty_like(inner)
-        _library(grad).backward(*map(pointer, (grad, gate, inner, grad_gate, grad_inner)), *_sizes(grad))
-        return grad_gate, grad_inner
+def gradients(grad: Tensor, gate: Tensor, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of both factors for that of the value, and the value."""
+    grad, gate, inner = grad.contiguous(), gate.contiguous(), inner.contiguous()
+    grad_gate, grad_inner, y = (torch.empty_like(gate) for _ in range(3))
+    _library(y).backward(*map(pointer, (grad, gate, inner, grad_gate, grad_inner, y)), *_sizes(y))
+    return grad_gate, grad_inner, y
 
 
 def _sizes(x: Tensor) -> tuple[ctypes.c_int64, int]:

@@ -15,13 +15,15 @@ void forward(const element *gate, const element *inner, element *y, int64_t coun
     }
 }
 
-/* grad_inner = g σ grad; grad_gate = σ (1 + g (1 − σ)) u grad. */
+/* grad_inner = g σ grad; grad_gate = σ (1 + g (1 − σ)) u grad; y as forwards. */
 void backward(const element *grad, const element *gate, const element *inner, element *grad_gate,
-              element *grad_inner, int64_t count, int threads) {
+              element *grad_inner, element *y, int64_t count, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (long i = 0; i < count; i += LANES) {
-        vec g = load_elements(gate + i), out = load_elements(grad + i), open = sigmoid(g);
-        store_elements(grad_inner + i, g * open * out);
-        store_elements(grad_gate + i, (open + g * open * (1 - open)) * load_elements(inner + i) * out);
+        vec g = load_elements(gate + i), u = load_elements(inner + i), out = load_elements(grad + i);
+        vec open = sigmoid(g), silu = g * open;
+        store_elements(grad_inner + i, silu * out);
+        store_elements(grad_gate + i, (open + silu * (1 - open)) * u * out);
+        store_elements(y + i, silu * u);
     }
 }
