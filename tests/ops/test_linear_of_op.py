@@ -68,4 +68,5 @@ def test_without_gradients_it_is_the_layer_itself():
     layer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     with torch.no_grad():
         output = layer.of(swiglu, *inputs)
-        assert torch.equal(seen[0], swiglu.value(*inputs)) and torch.equal(output, layer(seen[0]))
+        assert torch.equal(seen[0], swiglu.value(*inputs))
+        assert torch.equal(output, layer(seen[0]))

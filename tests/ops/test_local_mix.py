@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tmt.layers.feed_forward import LocalMix
+from tmt.layers.norm import RMSNorm
 from tmt.ops import local_mix, native
 
 pytestmark = [
@@ -25,14 +26,18 @@ TOLERANCE = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (0.02, 0.02)}
 
 
 def results(
-    x: Tensor, tail: Tensor, weight: Tensor, index: Tensor | None, grad: Tensor
+    x: Tensor, tail: Tensor, weight: Tensor, index: Tensor | None, grad: Tensor, gain: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """The mix and the gradients of x, tail and weight."""
-    mix = LocalMix(weight.shape[1])
+    """The mix, normalised with a gain, and the gradients of x, tail, weight and gain."""
+    mix, norm = LocalMix(weight.shape[1]), None
     mix.weight = torch.nn.Parameter(weight)
-    inputs = x.clone().requires_grad_(), tail.clone().requires_grad_()
-    y = mix(*inputs, index)
-    return y, *torch.autograd.grad(y, (*inputs, mix.weight), grad)
+    leaves = [x.clone().requires_grad_(), tail.clone().requires_grad_(), mix.weight]
+    if gain is not None:
+        norm = RMSNorm(len(gain), 1e-5)
+        norm.weight = torch.nn.Parameter(gain)
+        leaves.append(norm.weight)
+    y = mix(*leaves[:2], index, norm)
+    return y, *torch.autograd.grad(y, leaves, grad)
 
 
 def case(shape: tuple[int, int, int], asked: slice | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -47,23 +52,29 @@ def case(shape: tuple[int, int, int], asked: slice | None, dtype: torch.dtype) -
 @pytest.mark.parametrize("asked", SUBSETS.values(), ids=SUBSETS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_values_and_gradients(shape: tuple[int, int, int], asked: slice | None, dtype: torch.dtype):
+@pytest.mark.parametrize("normed", [False, True], ids=["plain", "normed"])
+def test_values_and_gradients(
+    shape: tuple[int, int, int], asked: slice | None, dtype: torch.dtype, normed: bool
+):
     x, tail, weight, index, grad = case(shape, asked, dtype)
+    gain = torch.rand(shape[2]) + 0.5 if normed else None
     assert local_mix.available(x, weight)
-    exact = results(x.double(), tail.double(), weight.double(), index, grad.double())
-    fused = results(x, tail, weight, index, grad)
-    assert [t.dtype for t in fused] == [dtype, dtype, dtype, torch.float32]
+    exact_gain = None if gain is None else gain.double()
+    exact = results(x.double(), tail.double(), weight.double(), index, grad.double(), exact_gain)
+    fused = results(x, tail, weight, index, grad, gain)
+    assert [t.dtype for t in fused] == [dtype] * 3 + [torch.float32] * (1 + normed)
     near, near_gradient = TOLERANCE[dtype]
     torch.testing.assert_close(fused[0], exact[0], rtol=near, atol=near, check_dtype=False)
     for actual, expected in zip(fused[1:], exact[1:], strict=True):
+        size = max(1.0, expected.abs().max().item()) if normed and expected.numel() else 1.0
         torch.testing.assert_close(
-            actual, expected, rtol=near_gradient, atol=near_gradient, check_dtype=False
+            actual, expected, rtol=near_gradient, atol=near_gradient * size, check_dtype=False
         )
 
 
 @pytest.mark.parametrize("asked", [None, SUBSETS["some"]], ids=["all", "some"])
 def test_results_do_not_depend_on_the_number_of_threads(asked: slice | None, threads: Callable[[int], None]):
-    inputs, found = case((3, 300, 64), asked, torch.float32), []
+    inputs, found = (*case((3, 300, 64), asked, torch.float32), torch.rand(64)), []
     for count in (1, 2):
         threads(count)
         found.append(results(*inputs))
@@ -78,6 +89,14 @@ def test_inputs_need_not_be_contiguous_nor_the_weight_in_float32():
     assert fused[3].dtype == torch.bfloat16
     for actual, expected in zip(fused, results(x, tail, weight, index, grad), strict=True):
         assert torch.equal(actual, expected)
+
+
+def test_a_normalised_mix_is_not_kept():
+    mix, norm, x, tail = LocalMix(32), RMSNorm(32, 1e-5), torch.randn(2, 50, 32), torch.randn(2, 3, 32)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        mix(x.requires_grad_(), tail, None, norm)
+    assert {t.data_ptr() for t in kept if t.numel() >= x.numel()} == {x.data_ptr()}
 
 
 def test_what_is_not_available():

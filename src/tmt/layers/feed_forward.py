@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmt.layers.linear import Linear
+from tmt.layers.norm import RMSNorm
 from tmt.ops import gelu, local_mix, swiglu
 from tmt.ops.precision import at_least_float32
 
@@ -102,20 +103,25 @@ class LocalMix(nn.Module):
         """Tokens mixed, the token itself included."""
         return self.weight.shape[0]
 
-    def forward(self, x: Tensor, tail: Tensor, index: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, tail: Tensor, index: Tensor | None = None, norm: RMSNorm | None = None
+    ) -> Tensor:
         """Mixes (n, D) of the tokens x (B, T, D) that `index` asks for, in the type of `x`.
 
         Args:
             x: (B, T, D).
             tail: (B, width − 1, D), the tokens before, in the type of `x`.
             index: (n,) int64 ascending rows b·T + t; None for all of them.
+            norm: of the mixes; its input is not kept for the backward pass.
         """
         if local_mix.available(x, self.weight):
-            return local_mix.local_mix(x, tail, self.weight, index)
+            settings = None if norm is None else (norm.weight, norm.eps)
+            return local_mix.local_mix(x, tail, self.weight, index, settings)
         length, weight, seen = x.shape[1], self.weight.to(x.dtype), torch.cat([tail, x], 1)
         taps = (weight[d] * seen[:, self.width - 1 - d :][:, :length] for d in range(self.width))
         mixed = sum(taps, start=x.new_zeros(())).flatten(0, 1)
-        return mixed if index is None else mixed[index]
+        mixed = mixed if index is None else mixed[index]
+        return mixed if norm is None else norm(mixed)
 
     def flops(self, rows: int) -> int:
         """Operations for that many rows."""

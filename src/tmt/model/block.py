@@ -42,7 +42,7 @@ class TMTBlock(nn.Module):
         self.ffn_norm = RMSNorm(d, eps)
         split = config.dual_stream and config.stream_inputs == "split"
         self.local = LocalMix(d) if split else None
-        self.local_norm = RMSNorm(d, eps) if split else nn.Identity()
+        self.local_norm = RMSNorm(d, eps) if split else None
         hidden = config.ffn_stream_dim
         self.ffn = DualStreamFFN(d, hidden) if config.dual_stream else SwiGLU(d, hidden * 4 // 3)
         self.dropout = nn.Dropout(config.dropout)
@@ -93,6 +93,5 @@ class TMTBlock(nn.Module):
         syntax = semantics
         if self.local is not None:
             tail = cache.tail(grid, self.local.width - 1)
-            mixed = self.local(grid.unflatten(0, (len(tail), -1)), tail, rows.index)
-            syntax = self.local_norm(mixed)
+            syntax = self.local(grid.unflatten(0, (len(tail), -1)), tail, rows.index, self.local_norm)
         return self.ffn(syntax, semantics)
