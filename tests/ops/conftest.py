@@ -1,7 +1,35 @@
+import os
+import platform
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+
+from tmt.ops import native
+from tmt.ops.linear import fused
+
+
+def other_lanes() -> list[str]:
+    """Compiler flags for vectors of 4, 8 and 16 floats, as far as this processor has the instructions."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return ["-DLANES=4", "-DLANES=8", "-DLANES=16"]
+    avx2 = ["-march=haswell", "-march=haswell -DLANES=16"] if "avx2" in native._processor().split() else []
+    return ["-march=nehalem", *avx2]
+
+
+@pytest.fixture(scope="module", params=["", *other_lanes()], ids=lambda flags: flags or "own lanes")
+def lanes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compiled code in the machine's own vectors, then in wider and narrower ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CFLAGS", f"{os.environ.get('CFLAGS', '')} {request.param}")
+        forget_libraries()
+        yield
+    forget_libraries()
+
+
+def forget_libraries() -> None:
+    native.load.cache_clear()
+    fused._kernel.cache_clear()
 
 
 @pytest.fixture

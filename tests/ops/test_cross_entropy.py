@@ -113,6 +113,7 @@ def test_no_block_holds_all_logits():
 
 
 @pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
+@pytest.mark.usefixtures("lanes")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("columns", [1, 15, 16, 50])
 @pytest.mark.parametrize("softcap", [None, 30.0, 1.5])

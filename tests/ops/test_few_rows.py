@@ -25,7 +25,7 @@ def draw(outputs: int, width: int, rows: int, dtype: torch.dtype) -> tuple[Tenso
 
 
 @needs_compiler
-@pytest.mark.usefixtures("poisoned")
+@pytest.mark.usefixtures("poisoned", "lanes")
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("rows", range(1, 9))
@@ -54,6 +54,7 @@ def test_slices_of_larger_tensors(dtype: torch.dtype):
 
 
 @needs_compiler
+@pytest.mark.usefixtures("lanes")
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_bits_depend_neither_on_threads_nor_on_company(threads: Callable[[int], None], dtype: torch.dtype):
     x, weight, bias = draw(1003, 301, 8, dtype)

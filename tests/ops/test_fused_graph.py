@@ -19,6 +19,7 @@ def exact_routing(*shape: int) -> Tensor:
     return torch.randint(-8, 9, shape).float() / 8
 
 
+@pytest.mark.usefixtures("lanes")
 @settings(max_examples=150)
 @given(
     seed=st.integers(0, 1000),
@@ -48,6 +49,7 @@ def test_the_graph_equals_the_reference(
     assert torch.equal(actual, expected)
 
 
+@pytest.mark.usefixtures("lanes")
 def test_any_number_of_threads_gives_the_same_graph(threads: Callable[[int], None]):
     spec = GraphSpec(k=4, window=8, block=16, k_global=2, exact_until=100)
     routing, positions, tables = torch.randn(2, 300, 32), torch.arange(300).repeat(2, 1), []
@@ -81,6 +83,7 @@ def test_a_distant_query_reads_means_and_the_blocks_it_searches():
     assert torch.equal(actual, expected)
 
 
+@pytest.mark.usefixtures("lanes")
 def test_a_query_alone_chooses_what_it_chooses_in_company():
     """Decoding transposes only the blocks it reads; the sums are the same bits."""
     spec = GraphSpec(k=4, window=3, block=8, k_global=2, exact_until=40)

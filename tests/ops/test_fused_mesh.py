@@ -78,6 +78,7 @@ def test_half_precision_equals_the_reference(**shape):
     assert_equals_reference(inputs, values=2e-2, gradients=3e-2 * shape["width"] ** 0.5)
 
 
+@pytest.mark.usefixtures("lanes")
 def test_any_number_of_threads_gives_the_same_bits(threads: Callable[[int], None]):
     inputs, results = draw_inputs(2, 300, 300, window=8, dtype=torch.float32), []
     for count in (1, 2):
@@ -87,8 +88,8 @@ def test_any_number_of_threads_gives_the_same_bits(threads: Callable[[int], None
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-@pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("width", [8, 16])
+@pytest.mark.usefixtures("poisoned", "lanes")
+@pytest.mark.parametrize("width", [12, 16])
 def test_every_output_is_written_and_no_scratch_is_read_before(width: int):
     assert torch.empty(3).isnan().all()
     for parts in (PARTS, ()):
@@ -123,6 +124,16 @@ def test_slices_of_a_longer_buffer_are_read_in_place():
     assert torch.equal(mesh_attention(inputs, "fused")[0], expected)
 
 
+@pytest.mark.usefixtures("lanes")
+def test_half_precision_with_every_part():
+    inputs = draw_inputs(2, 30, 40, 3, 16, 6, dtype=torch.float32)
+    for part, names in ((inputs, "qkv"), (inputs.anchors, "kv")):
+        for name in names:
+            setattr(part, name, getattr(part, name).bfloat16())
+    assert_equals_reference(inputs, values=2e-2, gradients=0.12)
+
+
+@pytest.mark.usefixtures("lanes")
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e8])
 def test_extreme_logits_make_no_nan(size: float):
     inputs = draw_inputs(dtype=torch.float32)

@@ -30,7 +30,7 @@ def readable(x: Tensor, gate: Tensor) -> list[Tensor]:
     return [value.detach(), *torch.autograd.grad(value, (x, gate), direction(value))]
 
 
-@pytest.mark.usefixtures("poisoned")
+@pytest.mark.usefixtures("poisoned", "lanes")
 @pytest.mark.parametrize("rows", [0, 1, 7, 200])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 def test_it_equals_the_readable_form(rows: int, dtype: torch.dtype, tolerance: float):
@@ -41,6 +41,7 @@ def test_it_equals_the_readable_form(rows: int, dtype: torch.dtype, tolerance: f
         torch.testing.assert_close(actual.double(), value, rtol=0, atol=tolerance * size)
 
 
+@pytest.mark.usefixtures("lanes")
 def test_extreme_inputs_are_zero_or_themselves():
     x = torch.tensor([-1e30, -100.0, -20.0, 0.0, 20.0, 100.0, 1e30, torch.inf] * 2)[None]
     expected = x.clamp(min=0)

@@ -49,6 +49,7 @@ def case(shape: tuple[int, int, int], asked: slice | None, dtype: torch.dtype) -
     return x, tail, torch.randn(4, width), index, torch.randn(count, width).to(dtype)
 
 
+@pytest.mark.usefixtures("lanes")
 @pytest.mark.parametrize("asked", SUBSETS.values(), ids=SUBSETS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("dtype", TOLERANCE)

@@ -23,6 +23,7 @@ def plain(x: Tensor, gain: Tensor, angles: tuple[Tensor, Tensor] | None) -> Tens
     return y if angles is None else rotate(y, angles)
 
 
+@pytest.mark.usefixtures("lanes")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_values_and_gradients(shape: str, dtype: torch.dtype):
@@ -52,6 +53,7 @@ def test_the_layer_takes_either_path_and_gets_the_same(monkeypatch: pytest.Monke
     torch.testing.assert_close(fused, (layer(x), layer(x, angles)))
 
 
+@pytest.mark.usefixtures("lanes")
 def test_results_do_not_depend_on_the_number_of_threads(threads: Callable[[int], None]):
     x, gain = torch.randn(1000, 64, requires_grad=True), torch.ones(64, requires_grad=True)
     results = []

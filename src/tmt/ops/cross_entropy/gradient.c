@@ -14,7 +14,7 @@ static long open_row(const element *logits, float *buffer, long columns) {
 static void bend(float *buffer, float *slopes, long end, float cap) {
     for (long c = 0; c < end; c += LANES) {
         vec twice = load(buffer + c) * (2 / cap);
-        vec share = 1 - 2 / (exponential(choose(twice > 40.0f, splat(40.0f), twice)) + 1);
+        vec share = 1 - 2 / (exponential(smaller(splat(40.0f), twice)) + 1);
         store(buffer + c, share * cap);
         store(slopes + c, 1 - share * share);
     }

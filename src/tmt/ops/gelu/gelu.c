@@ -4,8 +4,6 @@
    1.5e-7 everywhere. */
 #include "element.h"
 
-static inline vec absolute(vec x) { return choose(x < 0.0f, -x, x); }
-
 /* Φ(x), and the density e^(−x²/2) / √(2π). */
 static inline vec distribution(vec x, vec *density) {
     vec bell = exponential(x * x * -0.5f), t = 1 / (1 + absolute(x) * (0.3275911f * 0.70710678f));

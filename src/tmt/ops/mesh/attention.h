@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include "element.h"
 
-/* One head is CHUNKS vectors, the last one partly filled where WIDTH is no multiple of 16. */
+/* One head is CHUNKS vectors, the last one partly filled where WIDTH is no multiple of LANES. */
 enum { CHUNKS = (WIDTH + LANES - 1) / LANES, TAIL = WIDTH % LANES };
 
 static inline int chunk_size(int chunk) { return TAIL && chunk == CHUNKS - 1 ? TAIL : LANES; }
@@ -40,6 +40,8 @@ typedef struct {
 
 static inline long edge_columns(const mesh *m) { return m->window + m->slots; }
 
+static inline vec *open_vectors(long count) { return aligned_alloc(64, (count * sizeof(vec) + 63) / 64 * 64); }
+
 static inline edges open_edges(const mesh *m) {
     long stride = round_up(edge_columns(m) + m->anchors), heads = m->heads;
     edges e = {.stride = stride};
@@ -51,7 +53,7 @@ static inline edges open_edges(const mesh *m) {
     e.distance = e.similarity + stride;
     e.score = e.distance + stride;
     e.product = e.score + heads * stride;
-    e.query_vec = aligned_alloc(64, 3 * heads * CHUNKS * sizeof(vec));
+    e.query_vec = open_vectors(3 * heads * CHUNKS);
     e.output_vec = e.query_vec + heads * CHUNKS;
     e.gradient_vec = e.output_vec + heads * CHUNKS;
     return e;
@@ -165,10 +167,9 @@ static inline void score_edges(const mesh *m, edges *e) {
     }
 }
 
-/* 2σ(−rate·distance) of 16 edges; anchors stand at distance 0. */
+/* 2σ(−rate·distance) of LANES edges; anchors stand at distance 0. */
 static inline vec decay_factor(const mesh *m, const edges *e, long head, long edge) {
     if (!m->decay_rate) return splat(1);
     vec exponent = load(e->distance + edge) * m->decay_rate[head];
-    exponent = choose(exponent < 87.0f, exponent, splat(87.0f));
-    return 2 / (1 + exponential(exponent));
+    return 2 / (1 + exponential(smaller(exponent, splat(87.0f))));
 }

@@ -3,14 +3,16 @@
 #include "attention.h"
 
 /* Sums over a piece of queries, added up by the caller in the order of the pieces. Heads are padded to
-   CHUNKS vectors: anchor_k and anchor_v (M, H, 16·CHUNKS), gain and decay_rate (H). */
+   ROOM vectors: anchor_k and anchor_v (M, H, ROOM·LANES), gain and decay_rate (H). */
+enum { ROOM = (WIDTH + 15) / 16 * (16 / LANES) };
+
 typedef struct {
     vec *anchor_k, *anchor_v;
     float *gain, *decay_rate;
 } partial_sums;
 
 static partial_sums partial_of(const mesh *m, float *partials, long piece) {
-    long bank = m->anchors * m->heads * CHUNKS * LANES, size = 2 * bank + 2 * m->heads;
+    long bank = m->anchors * m->heads * ROOM * LANES, size = 2 * bank + 2 * m->heads;
     float *start = partials + piece * size;
     memset(start, 0, size * sizeof *start);
     return (partial_sums){(vec *)start, (vec *)(start + bank), start + 2 * bank, start + 2 * bank + m->heads};
@@ -50,7 +52,7 @@ static void anchor_gradients(const mesh *m, const edges *e, partial_sums *partia
         for (long head = 0; head < m->heads; head++) {
             long at = head * e->stride + e->kept + anchor;
             for (int c = 0; c < CHUNKS; c++) {
-                long bank = (anchor * m->heads + head) * CHUNKS + c;
+                long bank = (anchor * m->heads + head) * ROOM + c;
                 partial->anchor_k[bank] += e->product[at] * e->query_vec[head * CHUNKS + c];
                 partial->anchor_v[bank] += e->score[at] * e->output_vec[head * CHUNKS + c];
             }
@@ -197,7 +199,7 @@ void backward_keys(const mesh *m, const element *grad_output, const float *recor
 #pragma omp parallel num_threads(threads)
     {
         key_sums sums = {grad_output, records};
-        sums.k = aligned_alloc(64, 2 * size * sizeof(vec)), sums.v = sums.k + size;
+        sums.k = open_vectors(2 * size), sums.v = sums.k + size;
         incoming in = {0};
 #pragma omp for schedule(dynamic)
         for (long piece = 0; piece < m->batch * pieces; piece++) {

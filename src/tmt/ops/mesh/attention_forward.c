@@ -4,10 +4,7 @@
 static float softmax(const mesh *m, const edges *e, long head, float *usage) {
     float *score = e->score + head * e->stride;
     vec top = load(score), total = {};
-    for (long edge = LANES; edge < e->stride; edge += LANES) {
-        vec next = load(score + edge);
-        top = choose(next > top, next, top);
-    }
+    for (long edge = LANES; edge < e->stride; edge += LANES) top = larger(load(score + edge), top);
     float peak = largest(top);
     for (long edge = 0; edge < e->stride; edge += LANES) {
         vec weight = exponential(load(score + edge) - peak);

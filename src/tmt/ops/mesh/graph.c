@@ -14,7 +14,7 @@ typedef struct {
     const int64_t *positions, *earliest;
 } search;
 
-/* Vectors in groups of 16, (count / 16, R, 16): one load takes the same component of 16 of them. */
+/* Vectors in groups, (count / LANES, R, LANES): one load takes the same component of LANES of them. */
 static void transpose_group(const float *rows, long count, long routing, long group, float *target) {
     long filled = least(LANES, count - group * LANES);
     for (long r = 0; r < routing; r++)
@@ -55,13 +55,12 @@ static long index_of(int64_t rank) { return rank & ((1 << POSITION_BITS) - 1); }
 
 /* Rounded products of q with a group's vectors, −∞ for those outside first..last. */
 static vec levels(const pool *p, const float *q, long group, long first, long last) {
-    const vec_int lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const vec_int lane = {LANE_NUMBERS};
     const float *components = group_of(p, group);
     vec total = {};
     for (long r = 0; r < p->routing; r++) total += load(components + r * LANES) * q[r];
     vec level = round_to_even(total * LEVELS);
-    level = choose(level < HIGHEST, level, splat(HIGHEST));
-    level = choose(level > -HIGHEST, level, splat(-HIGHEST));
+    level = larger(smaller(level, splat(HIGHEST)), splat(-HIGHEST));
     vec_int eligible = (lane >= (int32_t)(first - group * LANES)) & (lane <= (int32_t)(last - group * LANES));
     return choose(eligible, level, splat(-INFINITY));
 }
@@ -86,7 +85,7 @@ static void scan(const pool *p, const float *q, long first, long last, ranking *
         vec level[STRETCH], highest = splat(-INFINITY);
         for (long i = 0; i < groups; i++) {
             level[i] = levels(p, q, bottom + i, first, last);
-            highest = choose(level[i] > highest, level[i], highest);
+            highest = larger(level[i], highest);
         }
         float floor = reached_by(highest, best->capacity);
         if (best->size == best->capacity) floor = fmaxf(floor, best->rank[best->size - 1] >> POSITION_BITS);

@@ -1,18 +1,58 @@
-/* Vectors of 16 floats on any processor: the compiler splits them where its registers are narrower. */
+/* Vectors of LANES floats: as wide as the registers the code is compiled for, or as -DLANES says.
+
+   gcc and clang split a vector that is wider than the registers. What they express badly goes through
+   intrinsics where LANES fills a register of AVX-512, AVX2 or SSE; the portable form beside them does the same. */
 #pragma once
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef __AVX512F__
+#ifdef __SSE2__
 #include <immintrin.h>
+#endif
+
+#ifndef LANES
+#if defined __AVX512F__
+#define LANES 16
+#elif defined __AVX2__
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#endif
+
+#if LANES == 16 && defined __AVX512F__
+#define AVX512 1
+#elif LANES == 8 && defined __AVX2__
+#define AVX2 1
+#elif LANES == 4 && defined __SSE2__
+#define SSE 1
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { LANES = 16 };
-typedef float vec __attribute__((vector_size(64), aligned(4), may_alias));
-typedef uint32_t vec_bits __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t vec_int __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t vec_bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t vec_int __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+/* Numbers of lanes: the four of a block; four in every block, given for the first one; all. */
+#define SHIFTED(a, b, c, d, by) (a) + (by), (b) + (by), (c) + (by), (d) + (by)
+#define BLOCK(number) SHIFTED(0, 1, 2, 3, 4 * (number))
+#if LANES == 16
+#define EACH(a, b, c, d)                                                                                     \
+    SHIFTED(a, b, c, d, 0), SHIFTED(a, b, c, d, 4), SHIFTED(a, b, c, d, 8), SHIFTED(a, b, c, d, 12)
+#elif LANES == 8
+#define EACH(a, b, c, d) SHIFTED(a, b, c, d, 0), SHIFTED(a, b, c, d, 4)
+#else
+#define EACH(a, b, c, d) SHIFTED(a, b, c, d, 0)
+#endif
+#define LANE_NUMBERS EACH(0, 1, 2, 3)
+
+/* The lanes of two vectors, those of the second counted from LANES on, in the order given. */
+#if defined __clang__ || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vec_int){__VA_ARGS__})
+#endif
 
 static inline long round_up(long n) { return (n + LANES - 1) / LANES * LANES; }
 static inline long least(long a, long b) { return a < b ? a : b; }
@@ -21,9 +61,6 @@ static inline long most(long a, long b) { return a > b ? a : b; }
 static inline vec splat(float x) { return (vec){} + x; }
 static inline vec load(const float *p) { return *(const vec *)p; }
 static inline void store(float *p, vec x) { *(vec *)p = x; }
-static inline vec choose(vec_int mask, vec yes, vec no) {
-    return (vec)(((vec_int)yes & mask) | ((vec_int)no & ~mask));
-}
 
 static inline vec load_part(const float *p, int n) {
     float lanes[LANES] = {0};
@@ -31,35 +68,79 @@ static inline vec load_part(const float *p, int n) {
     return load(lanes);
 }
 
-/* Sum of the lanes, in a fixed order. */
-static inline float sum(vec x) {
-    x += __builtin_shuffle(x, (vec_int){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
-    x += __builtin_shuffle(x, (vec_int){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
-    x += __builtin_shuffle(x, (vec_int){2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13});
-    return x[0] + x[1];
+static inline vec choose(vec_int mask, vec yes, vec no) {
+#if AVX2
+    return (vec)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
+#else
+    return (vec)(((vec_int)yes & mask) | ((vec_int)no & ~mask));
+#endif
 }
 
-/* The sums of 16 vectors, each in the order of `sum`. */
+/* a where it is larger than b, else b, also where one of them is no number. */
+static inline vec larger(vec a, vec b) {
+#if AVX512
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif AVX2
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif SSE
+    return (vec)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    return choose(a > b, a, b);
+#endif
+}
+
+/* −larger(−a, −b) */
+static inline vec smaller(vec a, vec b) {
+#if AVX512
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif AVX2
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+#elif SSE
+    return (vec)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return choose(a < b, a, b);
+#endif
+}
+
+static inline vec absolute(vec x) { return (vec)((vec_bits)x & 0x7fffffff); }
+
+/* Sum of the lanes, in a fixed order. */
+static inline float sum(vec x) {
+    x += SHUFFLE(x, x, EACH(2, 3, 0, 1));
+    x += SHUFFLE(x, x, EACH(1, 0, 3, 2));
+#if LANES == 16
+    x += SHUFFLE(x, x, BLOCK(2), BLOCK(3), BLOCK(0), BLOCK(1));
+    x += SHUFFLE(x, x, BLOCK(1), BLOCK(0), BLOCK(3), BLOCK(2));
+#elif LANES == 8
+    x += SHUFFLE(x, x, BLOCK(1), BLOCK(0));
+#endif
+    return x[0];
+}
+
+/* The sums of LANES vectors, each in the order of `sum`. */
 static inline vec sums(vec *x) {
-    for (int i = 0; i < 8; i++)
-        x[i] = __builtin_shuffle(x[i], x[i + 8],
-                                 (vec_int){0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23}) +
-               __builtin_shuffle(x[i], x[i + 8],
-                                 (vec_int){8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31});
-    for (int i = 0; i < 4; i++)
-        x[i] = __builtin_shuffle(x[i], x[i + 4],
-                                 (vec_int){0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27}) +
-               __builtin_shuffle(x[i], x[i + 4],
-                                 (vec_int){4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31});
-    for (int i = 0; i < 2; i++)
-        x[i] = __builtin_shuffle(x[i], x[i + 2],
-                                 (vec_int){0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29}) +
-               __builtin_shuffle(x[i], x[i + 2],
-                                 (vec_int){2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31});
-    return __builtin_shuffle(x[0], x[1],
-                             (vec_int){0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30}) +
-           __builtin_shuffle(x[0], x[1],
-                             (vec_int){1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31});
+    for (int i = 0; i < LANES / 2; i++) {
+        vec even = x[2 * i], odd = x[2 * i + 1];
+        x[i] = SHUFFLE(even, odd, EACH(0, LANES, 1, LANES + 1)) +
+               SHUFFLE(even, odd, EACH(2, LANES + 2, 3, LANES + 3));
+    }
+    for (int i = 0; i < LANES / 4; i++) {
+        vec even = x[2 * i], odd = x[2 * i + 1];
+        x[i] = SHUFFLE(even, odd, EACH(0, 1, LANES, LANES + 1)) +
+               SHUFFLE(even, odd, EACH(2, 3, LANES + 2, LANES + 3));
+    }
+#if LANES == 16
+    for (int i = 0; i < 2; i++) {
+        vec even = x[2 * i], odd = x[2 * i + 1];
+        x[i] = SHUFFLE(even, odd, BLOCK(0), BLOCK(1), BLOCK(4), BLOCK(5)) +
+               SHUFFLE(even, odd, BLOCK(2), BLOCK(3), BLOCK(6), BLOCK(7));
+    }
+    x[0] = SHUFFLE(x[0], x[1], BLOCK(0), BLOCK(2), BLOCK(4), BLOCK(6)) +
+           SHUFFLE(x[0], x[1], BLOCK(1), BLOCK(3), BLOCK(5), BLOCK(7));
+#elif LANES == 8
+    x[0] = SHUFFLE(x[0], x[1], BLOCK(0), BLOCK(2)) + SHUFFLE(x[0], x[1], BLOCK(1), BLOCK(3));
+#endif
+    return x[0];
 }
 
 /* Sum of n numbers. */
@@ -71,15 +152,21 @@ static inline float sum_of(const float *x, long n) {
 }
 
 static inline float largest(vec x) {
+    x = larger(x, SHUFFLE(x, x, EACH(2, 3, 0, 1)));
+    x = larger(x, SHUFFLE(x, x, EACH(1, 0, 3, 2)));
     float most = x[0];
-    for (int lane = 1; lane < LANES; lane++) most = x[lane] > most ? x[lane] : most;
+    for (int lane = 4; lane < LANES; lane += 4) most = x[lane] > most ? x[lane] : most;
     return most;
 }
 
 /* One bit for every lane that is at least `floor`. */
 static inline uint32_t lanes_at_least(vec x, float floor) {
-#ifdef __AVX512F__
+#if AVX512
     return _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(floor), _CMP_GE_OQ);
+#elif AVX2
+    return _mm256_movemask_ps(_mm256_cmp_ps((__m256)x, _mm256_set1_ps(floor), _CMP_GE_OQ));
+#elif SSE
+    return _mm_movemask_ps(_mm_cmpge_ps((__m128)x, _mm_set1_ps(floor)));
 #else
     uint32_t bits = 0;
     for (int lane = 0; lane < LANES; lane++) bits |= (uint32_t)(x[lane] >= floor) << lane;
@@ -88,17 +175,21 @@ static inline uint32_t lanes_at_least(vec x, float floor) {
 }
 
 static inline vec round_to_even(vec x) {
-#ifdef __AVX512F__
+#if AVX512
     return (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif AVX2
+    return (vec)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
-    for (int lane = 0; lane < LANES; lane++) x[lane] = nearbyintf(x[lane]);
-    return x;
+    const float whole = 1 << 23; /* no fraction from here on */
+    vec_bits sign = (vec_bits)x & 0x80000000;
+    vec rounded = (vec)((vec_bits)(absolute(x) + whole - whole) | sign);
+    return choose(absolute(x) < whole, rounded, x);
 #endif
 }
 
 /* p 2^n for whole n: 0 where that is below the smallest float. */
 static inline vec scale_by_power(vec p, vec n) {
-#ifdef __AVX512F__
+#if AVX512
     return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
 #else
     vec_int normal = n >= -126.0f, whole = __builtin_convertvector(choose(normal, n, splat(0)), vec_int);
@@ -108,8 +199,8 @@ static inline vec scale_by_power(vec p, vec n) {
 
 /* e^x for x <= 88: 2^n times the Taylor polynomial of the rest, below 2e-7 relative; 0 far below. */
 static inline vec exponential(vec x) {
-    const float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f, least = -105.0f;
-    x = choose(x < least, splat(least), x);
+    const float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    x = larger(splat(-105.0f), x);
     vec n = round_to_even(x * log2_e);
     vec r = x - n * ln2_high - n * ln2_low;
     vec p = splat(1.0f / 5040);
