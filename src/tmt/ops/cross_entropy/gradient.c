@@ -30,10 +30,7 @@ static void close_row(element *logits, const float *buffer, long columns, float 
 static float weigh(float *buffer, long columns, long end, float *total) {
     for (long c = columns; c < end; c++) buffer[c] = -INFINITY;
     vec top = splat(-INFINITY), mass = {};
-    for (long c = 0; c < end; c += LANES) {
-        vec next = load(buffer + c);
-        top = choose(next > top, next, top);
-    }
+    for (long c = 0; c < end; c += LANES) top = larger(load(buffer + c), top);
     float peak = largest(top);
     for (long c = 0; c < end; c += LANES) {
         vec weight = exponential(load(buffer + c) - peak);
