@@ -52,11 +52,13 @@ class Llama(nn.Module):
         return_state: bool = False,
         return_diagnostics: bool | None = None,
     ) -> ModelOutput:
-        """As a LanguageModel; the state is a cache of `transformers`. Its own loss, shifted as ours."""
+        """As a LanguageModel; the state is a cache of `transformers`, filled in place. Its own loss."""
+        from transformers import DynamicCache
+
+        cache: Any = DynamicCache() if state is None and return_state else state
         output = self.llama(
-            input_ids=tokens,
-            past_key_values=state,
-            use_cache=return_state or state is not None,
+            *(tokens, None, None, cache),  # by position: releases before 5.24 name the last `past_key_values`
+            use_cache=cache is not None,
             logits_to_keep=int(last_only),
             labels=targets,
             shift_labels=targets,
@@ -64,7 +66,7 @@ class Llama(nn.Module):
         return ModelOutput(
             logits=output.logits,
             loss=output.loss,
-            state=output.past_key_values,
+            state=cache,
             layer_tokens=[tokens.numel()] * self.config.n_layers,
         )
 
