@@ -37,9 +37,9 @@ class SentencePieceTokenizer(Tokenizer):
     rewrites_text = True
 
     def __init__(self, model: bytes, name: str) -> None:
-        from_bytes = _sentencepiece(name).SentencePieceProcessor
+        self._inner = inner = _sentencepiece(name).SentencePieceProcessor()
         try:
-            self._inner = inner = from_bytes(model_proto=model)
+            inner.LoadFromSerializedProto(model)  # its constructor takes an empty model and crashes later
         except RuntimeError:
             raise InputError(f"tokenizer {name} is not a SentencePiece model") from None
         self._model = model
