@@ -3,9 +3,12 @@
 import importlib
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import tmt
 from tmt.cli import COMMANDS
@@ -17,6 +20,7 @@ MODULES = [
     for file in FILES
     if file.name != "__main__.py"
 ]
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 HEAVY = {
     "transformers", "datasets", "pyarrow", "sentencepiece", "matplotlib", "gradio", "pandas", "tensorboard",
     "lm_eval",
@@ -60,3 +64,19 @@ def test_published_import_paths(module: str, names: list[str]):
         published = getattr(importlib.import_module(module), name)
         assert published.__name__ == name
         assert published.__doc__
+
+
+@pytest.mark.skipif(not CONSTRAINTS.exists(), reason="an installed package without its repository")
+def test_what_is_installed_is_locked():
+    lines = (line.partition("#")[0].strip() for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines())
+    pins = [Requirement(line) for line in lines if line]
+    here = {canonicalize_name(pin.name): pin for pin in pins if pin.marker is None or pin.marker.evaluate()}
+    installed = {canonicalize_name(each.name): each.version for each in distributions()}
+    for name in ("temporalmesh-transformer", "pip", "setuptools"):
+        installed.pop(name, None)
+    strange = {
+        name: version
+        for name, version in installed.items()
+        if name not in here or not here[name].specifier.contains(version, prereleases=True)
+    }
+    assert strange == {}, "not as constraints.txt has them: install with `-c constraints.txt`, or `make lock`"
