@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tmt.commands.train_options import TrainOptions
 
 from tmt.config import DataConfig, OptimConfig, TrainConfig
 from tmt.model import ARCHITECTURES
+from tmt.options.train import TrainOptions
 
 CONFIGURATIONS: list[type] = [entry.config for entry in ARCHITECTURES.values()]
 CONFIGURATIONS += [OptimConfig, TrainConfig, DataConfig, TrainOptions]

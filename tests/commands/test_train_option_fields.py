@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tmt.commands.train_options import TrainOptions, resolve
 
 from tmt.cli import parse
 from tmt.config import RunConfig
+from tmt.options.train import TrainOptions, resolve
 
 ARRIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "arch": ("--arch=golf", {"arch": "golf", "model.loop_passes": 3}),
