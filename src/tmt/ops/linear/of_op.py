@@ -4,7 +4,8 @@ Going back, that operation reads its inputs anyway, and its value is one more te
 value is the widest tensor of a feed-forward layer. ``F.linear(op.value(*inputs), weight)`` says the same.
 """
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +16,14 @@ from torch.autograd.function import once_differentiable
 class Op(Protocol):
     """An operation on rows that knows its gradients."""
 
-    def value(self, *inputs: Any) -> Tensor:
-        """Rows (n, K)."""
+    @property
+    def value(self) -> Callable[..., Tensor]:
+        """Of the inputs, rows (n, K)."""
         ...
 
-    def gradients(self, grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-        """The gradients of all inputs for that of the value (n, K), and then the value."""
+    @property
+    def gradients(self) -> Callable[..., tuple[Tensor, ...]]:
+        """Of the gradient of the value (n, K) and the inputs: the gradients of these, and the value."""
         ...
 
 
