@@ -10,6 +10,7 @@ from bench_rows import row
 from tiny_runs import Result
 from tmt import bench as registry
 from tmt.bench import Row, llama
+from tmt.bench.measure import SHARE
 from tmt.cli import parse
 from tmt.commands import bench as command
 
@@ -54,6 +55,8 @@ def test_every_table_gives_json_lines(table: str, tmt: Callable[..., Result]):
         assert min(record["peak_bytes"], record["peer_peak_bytes"]) > 0
         if "mean_depth" in record["facts"]:
             assert record["facts"]["mean_depth"] == pytest.approx(0.5, abs=0.05)
+        counted = table == "train" and "at depth" not in record["name"]
+        assert ("flops" in record["facts"]) == (SHARE in record["facts"]) == counted
         lengths = {"ops": [8, 16]}.get(table, [16])
         assert record["length"] in lengths
         assert (record["exponent"] is None) == (record["length"] == lengths[0])

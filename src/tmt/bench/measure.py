@@ -8,8 +8,12 @@ import torch
 
 from tmt.bench.growth import exponent
 from tmt.bench.memory import peak_bytes
+from tmt.bench.products import product_rate
 from tmt.bench.series import Direction, Pair, Precision, Series, Settings
 from tmt.bench.timing import interleaved
+
+SHARE = "share_of_fp32_product"
+"""The fact that says which part of the rate of a large float32 product a call reaches."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ def _row(series: Series, length: int, pair: Pair, before: Sequence[Row], setting
     times, peer_times = interleaved(pair.ours, pair.peer, settings.seconds, settings.device)
     lengths = [*(row.length for row in before), length]
 
+    facts = dict(pair.facts)
+    if pair.flops is not None:
+        rate = product_rate(settings.seconds / 10, settings.device)
+        facts |= {"flops": pair.flops, SHARE: pair.flops / times.median / rate}
+
     def growth(cost: str, latest: float) -> float | None:
         return exponent(lengths, [*(getattr(row, cost) for row in before), latest])
 
@@ -89,5 +98,5 @@ def _row(series: Series, length: int, pair: Pair, before: Sequence[Row], setting
         peer_memory_exponent=growth("peer_peak_bytes", peer_peak),
         device=str(settings.device),
         torch=torch.__version__,
-        facts=pair.facts,
+        facts=facts,
     )

@@ -6,16 +6,17 @@ from itertools import groupby
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from tmt.bench.measure import Row
+from tmt.bench.measure import SHARE, Row
 
 COLUMNS = ("length", "ours ± IQR", "peer ± IQR", "ratio", "peak", "peer's peak")
 
 
 def line(row: Row) -> str:
     """One row in words."""
+    share = f", {row.facts[SHARE]:.0%} of the rate of a float32 product" if SHARE in row.facts else ""
     return (
         f"{_title(row)}, length {row.length}: {_time(row.median_s, row.spread_s)}, "
-        f"peer {_time(row.peer_median_s, row.peer_spread_s)}, {row.ratio:.2f}×"
+        f"peer {_time(row.peer_median_s, row.peer_spread_s)}, {row.ratio:.2f}×{share}"
     )
 
 

@@ -44,14 +44,16 @@ def _pair(
 ) -> Pair:
     """Against a foreign model both are trained by AdamW alone: Muon knows our parameters by name.
 
-    The models are made for this length, which some have parameters for.
+    The models are made for this length, which some have parameters for. A backward pass counts as two
+    forward ones; what tokens that leave early save is not known beforehand.
     """
     optimizer = "adamw" if peer == llama.NAME else "muon"
     sizes = replace(settings, lengths=(length,))
     models = (build(arch, sizes, depth=depth), build(peer, sizes))
     calls = (trainer(model, optimizer, dtype, settings, length).take_step for model in models)
     facts = {"preset": settings.preset, "optimizer": optimizer}
-    return Pair(*calls, tokens=settings.batch * length, facts=facts)
+    flops = 3 * settings.batch * models[0].flops(length) if depth is None else None
+    return Pair(*calls, tokens=settings.batch * length, flops=flops, facts=facts)
 
 
 def trainer(
