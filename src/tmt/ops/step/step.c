@@ -9,6 +9,11 @@
 #include "../gelu/gelu.c"
 #undef forward
 #undef backward
+#define forward gated_silu
+#define backward gated_silu_gradient
+#include "../swiglu/swiglu.c"
+#undef forward
+#undef backward
 #include "../linear/linear.c"
 #include "../mesh/graph.c"
 
@@ -128,10 +133,7 @@ static void gated_units(const layer *l, const float *x, float *units, float *upd
     float *gates = units, *values = units + l->hidden;
     product(l, x, l->ffn_gate, NULL, gates, l->hidden, l->width);
     product(l, x, l->ffn_inner, NULL, values, l->hidden, l->width);
-    for (long i = 0; i < l->hidden; i += LANES) {
-        vec z = load(gates + i);
-        store(gates + i, z / (1 + exponential(choose(z > -87.0f, -z, splat(87.0f)))) * load(values + i));
-    }
+    gated_silu(gates, values, gates, l->hidden, 1);
     product(l, gates, l->ffn_output, NULL, update, l->width, l->hidden);
 }
 
