@@ -138,6 +138,16 @@ def test_a_run_comes_back_ready_to_use(trained: Path):
     assert run.tokenizer.decode(run.tokenizer.encode("mesh")) == "mesh"
 
 
+@torch.no_grad()
+def test_a_run_without_a_young_field_does_what_it_did(trained: Path):
+    tokens, young = torch.arange(40)[None], load_run(trained).model
+    rewrite(CONFIG, "  anchor_query: unrotated\n", "")(trained)
+    old = load_run(trained).model
+    assert (young.config.anchor_query, old.config.anchor_query) == ("unrotated", "rotated")
+    asked = load_run(trained, overrides=["model.anchor_query=rotated"]).model
+    assert torch.equal(old(tokens).logits, asked(tokens).logits)
+
+
 FULL = [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("No space left on device")]
 
 

@@ -99,7 +99,7 @@ def _read_config(folder: Path) -> RunConfig:
             arch=arch.name,
             preset=content["preset"],
             recipe=content["recipe"],
-            model=build(arch.config, content["model"], "model"),
+            model=build(arch.config, {**arch.config.ABSENT, **content["model"]}, "model"),
             data=build(DataConfig, content["data"], "data"),
             optim=build(OptimConfig, content["optim"], "optim"),
             train=build(TrainConfig, content["train"], "train"),

@@ -84,6 +84,13 @@ def test_statistics_add_over_micro_batches():
         torch.testing.assert_close(sum(pieces), total)
 
 
+def test_statistics_are_not_rounded_under_autocast():
+    bank, x, weights = MemoryAnchors(4, WIDTH, 0.9), torch.randn(30, WIDTH), torch.rand(30, 4)
+    expected = bank.collect(weights, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(torch.equal(*pair) for pair in zip(bank.collect(weights, x), expected, strict=True))
+
+
 def test_dead_anchors_start_again_beside_the_busiest():
     bank = MemoryAnchors(4, WIDTH, momentum=0.5)
     counts, totals = torch.tensor([8.0, 4.0, 0.0, 2.0]), torch.randn(4, WIDTH)

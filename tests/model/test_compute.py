@@ -173,14 +173,17 @@ def test_swiglu_and_two_streams_cost_the_same(dual: bool):
 
 @torch.no_grad()
 def test_the_fused_path_counts_the_edges_that_the_past_can_fill():
-    """Window, neighbours and anchors of every query, searched as the rule of its position says."""
+    """Window, neighbours and anchors of every query, searched as the rule of its position says.
+
+    Torch counts the anchors' scores, which are made outside.
+    """
     model = build(dtype=torch.float32, exit_objective="none", exact_until=12, memory_anchors=9)
     assert model.ops()["mesh_attention"] == model.ops()["build_graph"] == "fused"
     d, window, slots, anchors, routing = 16, 4, 6, 9, 8
     length, attention, search = 30, 0, 0
     for position in range(length):
         past = max(0, position + 1 - window)
-        attention += (min(position + 1, window) + min(past, slots)) * (4 * d + 2 * routing) + anchors * 4 * d
+        attention += (min(position + 1, window) + min(past, slots)) * (4 * d + 2 * routing) + anchors * 2 * d
         blocks = max(0, position // 4 - 1) + (2 + 2) * 4
         search += 2 * routing * (past if position < 12 else min(past, blocks))
     with FlopCounterMode(display=False) as counter:

@@ -65,7 +65,7 @@ def draw_inputs() -> MeshInputs:
         ),
         forget=ForgetBias(torch.zeros(batch, queries, heads), torch.zeros(batch, keys, heads)),
         decay_rate=torch.ones(heads),
-        anchors=Anchors(normal(1, 16, heads, width), normal(1, 16, heads, width)),
+        anchors=Anchors(torch.randn(batch, queries, heads, 16), normal(1, 16, heads, width)),
     )
 
 

@@ -56,7 +56,7 @@ def draw_inputs(
         said = -torch.rand(batch, keys, heads, dtype=dtype).cumsum(1)
         inputs.forget = ForgetBias(said.gather(1, positions[..., None].expand(-1, -1, heads)).clone(), said)
     if "anchors" in parts:
-        inputs.anchors = Anchors(*(normal(anchor_rows, 2, heads, width) for _ in range(2)))
+        inputs.anchors = Anchors(normal(batch, queries, heads, 2), normal(anchor_rows, 2, heads, width))
     return inputs
 
 

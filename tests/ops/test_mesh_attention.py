@@ -117,6 +117,7 @@ def test_no_query_gives_no_output():
     inputs = draw_inputs()
     for part in (inputs, inputs.similarity, inputs.forget):
         part.q = part.q[:, :0]
+    inputs.anchors.scores = inputs.anchors.scores[:, :0]
     inputs.positions, inputs.neighbours = inputs.positions[:, :0], inputs.neighbours[:, :0]
     output, usage = mesh_attention(inputs)
     assert output.shape == (2, 0, 2, 4)

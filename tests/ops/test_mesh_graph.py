@@ -139,6 +139,18 @@ def test_windows_are_chosen_by_their_mean():
     assert table.tolist() == [[[8, 1, 0, 7, 6]]]
 
 
+@pytest.mark.parametrize("impl", ["reference", "blocked"])
+@pytest.mark.parametrize("exact_until", [0, 512])
+def test_autocast_changes_no_neighbour(impl: str, exact_until: int):
+    """Rounded to bfloat16, three rows of a hundred would choose others."""
+    routing = draw_routing(1, 96, None).float()
+    positions = torch.arange(96)[None]
+    spec = GraphSpec(k=3, window=2, block=8, k_global=2, exact_until=exact_until)
+    expected = build_graph(routing, routing, positions, spec, impl=impl)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(build_graph(routing, routing, positions, spec, impl=impl), expected)
+
+
 def test_the_choice_carries_no_gradient():
     routing = torch.randn(1, 9, 3, requires_grad=True)
     for impl in ("reference", "blocked"):

@@ -46,7 +46,7 @@ def assemble(parts: Parts, spec: GraphSpec, impl: str | None) -> MeshInputs:
         neighbours=build_graph(routing_q, routing_k, positions, spec, earliest, impl=impl),
         similarity=SimilarityBias(routing_q, routing_k, parts["gain"]),
         forget=ForgetBias(parts["forget_q"], parts["forget_k"]),
-        anchors=Anchors(parts["anchor_k"], parts["anchor_v"]),
+        anchors=Anchors.scored(q, parts["anchor_k"], parts["anchor_v"]),
     )
 
 

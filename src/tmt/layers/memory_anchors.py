@@ -38,11 +38,15 @@ class MemoryAnchors(nn.Module):
     @staticmethod
     @torch.no_grad()
     def collect(weights: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Counts (…, M) and sums (…, M, D) of the tokens (…, n, D) that attend with `weights` (…, n, M)."""
+        """Counts (…, M) and sums (…, M, D) of the tokens (…, n, D) that attend with `weights` (…, n, M).
+
+        At least float32, also under autocast.
+        """
         most, anchor = weights.max(-1, keepdim=True)
         share = torch.zeros_like(weights).scatter_(-1, anchor, most)
         normed = F.rms_norm(at_least_float32(x), x.shape[-1:])
-        return share.sum(-2), share.transpose(-1, -2) @ normed
+        with torch.autocast(x.device.type, enabled=False):
+            return share.sum(-2), share.transpose(-1, -2) @ normed
 
     @staticmethod
     def flops(weights: int, d_model: int) -> int:

@@ -73,10 +73,12 @@ class MeshAttention(nn.Module):
         decay: Literal["none", "distance", "data"],
         decay_rate: float,
         streams_memory: bool,
+        anchor_query: Literal["unrotated", "rotated"],
     ):
         super().__init__()
         self.heads = HeadProjections(d_model, n_heads, eps)
         self.graph, self.builds_graph, self.streams_memory = graph, builds_graph, streams_memory
+        self.anchor_query = anchor_query
         self.routed = graph.kind not in ("none", "dense") and graph.k > 0
         self.routing_width = routing_dim or d_model
         self.routing = Linear(d_model, routing_dim, bias=False) if self.routed and routing_dim else None
@@ -110,8 +112,12 @@ class MeshAttention(nn.Module):
         """
         turned = (rows.take(rotation[0]), rows.take(rotation[1]))
         carry = self._renew(carry, *sources, turned if sources[1] is rows else rotation)
+        if anchors is not None and self.anchor_query == "unrotated":
+            q, asking = self.heads.queries_and_unrotated(x, turned)
+        else:
+            q = asking = self.heads.queries(x, turned)
         inputs = MeshInputs(
-            q=rows.pack(self.heads.queries(x, turned)),
+            q=rows.pack(q),
             k=cache.append(carry.k),
             v=cache.append(carry.v),
             positions=rows.packed_positions,
@@ -128,7 +134,7 @@ class MeshAttention(nn.Module):
             inputs.similarity = SimilarityBias(rows.pack(routing), keys, self.similarity_gain)
             inputs.neighbours = self._neighbours(inputs, inputs.similarity, rows, carry, cache)
         if anchors is not None:
-            inputs.anchors = self.project(anchors, cache)
+            inputs.anchors = Anchors.scored(rows.pack(asking), *self.project(anchors, cache))
         output, weights = mesh_attention(inputs)
         weights = None if weights is None else rows.unpack(weights)
         return MeshResult(self.heads.merge(rows.unpack(output)), carry, inputs, weights)
@@ -151,7 +157,7 @@ class MeshAttention(nn.Module):
             return total
         return total + graph_flops(positions, width, self.graph, graph_impl(weight, self.graph))
 
-    def project(self, anchors: Tensor, cache: Cache) -> Anchors:
+    def project(self, anchors: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
         """Keys and values of anchors (1 or B, M, D); those of a frozen bank are kept in the state."""
         flat, shape = anchors.flatten(0, 1), anchors.shape[:2]
 
@@ -162,8 +168,8 @@ class MeshAttention(nn.Module):
             return self.heads.values(flat).unflatten(0, shape)
 
         if self.streams_memory:
-            return Anchors(keys(), values())
-        return Anchors(cache.remembered(keys), cache.remembered(values))
+            return keys(), values()
+        return cache.remembered(keys), cache.remembered(values)
 
     def _window(self, extra: int = 0) -> int:
         return EVERYTHING if self.graph.kind == "dense" else self.graph.window + extra

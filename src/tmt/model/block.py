@@ -37,6 +37,7 @@ class TMTBlock(nn.Module):
             decay=config.decay,
             decay_rate=config.decay_rate,
             streams_memory=config.stream_memory,
+            anchor_query=config.anchor_query,
         )
         self.channel_decay = ChannelDecay(d, config.decay_horizon) if config.channel_decay else None
         self.ffn_norm = RMSNorm(d, eps)

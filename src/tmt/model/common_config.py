@@ -14,6 +14,9 @@ class ModelConfig:
     PRESETS: ClassVar[dict[str, dict]] = {}
     """Fields of the named sizes; the same name is the same number of parameters in every architecture."""
 
+    ABSENT: ClassVar[dict[str, str]] = {}
+    """What a saved configuration means by lacking a field that is younger than it."""
+
     vocab_size: int = 32000
     """Tokens in the vocabulary."""
     max_seq_len: int = 1024

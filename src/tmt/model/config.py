@@ -25,6 +25,7 @@ class TMTConfig(ModelConfig):
     """Sizes and switches of a :class:`tmt.model.model.TMTModel`. Raises ValueError naming a bad field."""
 
     PRESETS: ClassVar[dict[str, dict]] = _PRESETS
+    ABSENT: ClassVar[dict[str, str]] = {"anchor_query": "rotated"}
 
     graph: GraphKind = "knn"
     """Who the neighbours are: the most similar past tokens, or a control: random past tokens, the most
@@ -89,6 +90,9 @@ class TMTConfig(ModelConfig):
     """Anchors in the memory bank; 0 for none."""
     memory_momentum: float = 0.99
     """β of the anchors' moving average."""
+    anchor_query: Literal["unrotated", "rotated"] = "unrotated"
+    """What scores the anchors, whose keys have no position: the query before its rotation, which gives them
+    the same weight at every place, or after it, as models did whose configuration lacks the field."""
     stream_memory: bool = False
     """Give every batch row its own bank and update it, score first, as a cached stream is read."""
 

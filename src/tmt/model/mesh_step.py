@@ -49,6 +49,7 @@ def plan(block: TMTBlock) -> Plan | None:
         exact_until=graph.exact_until,
         successors=graph.successors,
         builds=attention.builds_graph,
+        rotated_anchors=attention.anchor_query == "rotated",
     )
 
 
@@ -88,10 +89,10 @@ def step(
     else:
         row.place("neighbours", neighbours)
     if anchors is not None:
-        bank = attention.project(anchors, cache)
-        row.layer.anchors = bank.count
-        row.place("anchor_k", bank.k.to(x.dtype).contiguous())
-        row.place("anchor_v", bank.v.to(x.dtype).contiguous())
+        keys, values = attention.project(anchors, cache)
+        row.layer.anchors = keys.shape[1]
+        row.place("anchor_k", keys.to(x.dtype).contiguous())
+        row.place("anchor_v", values.to(x.dtype).contiguous())
     if block.local is not None:
         row.place("tail", cache.opened(torch.float32))
     carry = Carry(k[0, -1:], v[0, -1:], routing[0, -1:], forget, neighbours)

@@ -5,6 +5,7 @@ Triton on a GPU) behind one function. Left to itself it takes the fused path whe
 takes the inputs, else the vectorised one; :func:`attention_impl` and :func:`graph_impl` say which.
 """
 
+import torch
 from torch import Tensor
 
 from tmt.errors import unknown
@@ -54,9 +55,10 @@ def build_graph(
 ) -> Tensor:
     """Choose the neighbours of every query among the tokens before its window.
 
-    The k most similar past tokens by ``routing_q · routing_k`` (rounded to 1/16384; the nearest wins a
-    tie), and their successors if asked. Queries at or beyond `spec.exact_until` look only inside the
-    `k_global` complete past blocks of the most similar mean, their own block and the one before.
+    The k most similar past tokens by ``routing_q · routing_k`` (in float32 even under autocast, rounded
+    to 1/16384; the nearest wins a tie), and their successors if asked. Queries at or beyond
+    `spec.exact_until` look only inside the `k_global` complete past blocks of the most similar mean,
+    their own block and the one before.
 
     Args:
         routing_q: (B, T, R) routing vectors of the queries.
@@ -75,20 +77,21 @@ def build_graph(
     if impl not in IMPLEMENTATIONS:
         raise unknown("graph implementation", impl, IMPLEMENTATIONS)
     routing_q, routing_k = routing_q.detach(), routing_k.detach()
-    if impl == "reference":
-        return reference.build_graph(routing_q, routing_k, positions, spec, earliest)
-    if means is None:
-        searched = routing_k.shape[1] if spec.hierarchical_at(routing_k.shape[1] - 1) else 0
-        means = block_means(routing_k, spec.block, 0, searched // spec.block)
-    build = fused_graph.build_graph if impl == "fused" else graph.build_graph
-    return build(routing_q, routing_k, positions, spec, earliest, means)
+    with torch.autocast(routing_q.device.type, enabled=False):
+        if impl == "reference":
+            return reference.build_graph(routing_q, routing_k, positions, spec, earliest)
+        if means is None:
+            searched = routing_k.shape[1] if spec.hierarchical_at(routing_k.shape[1] - 1) else 0
+            means = block_means(routing_k, spec.block, 0, searched // spec.block)
+        build = fused_graph.build_graph if impl == "fused" else graph.build_graph
+        return build(routing_q, routing_k, positions, spec, earliest, means)
 
 
 def mesh_attention(inputs: MeshInputs, impl: str | None = None) -> tuple[Tensor, Tensor | None]:
     """Attention over window, neighbours and anchors.
 
     For the kept keys j of query i and head h:
-    ``α = softmax_j(q_i·k_j/√E + β_h r_i·r_j + F_ih − F_jh)`` over keys and anchors together, and
+    ``α = softmax_j(q_i·k_j/√E + β_h r_i·r_j + F_ih − F_jh)`` over keys and anchors' scores together, and
     ``out_i = Σ_j α_ij 2σ(−rate_h (i−j)) v_j + Σ_m α_im v_m``.
 
     Args:

@@ -25,7 +25,8 @@ typedef struct {
     const element *q, *k, *v;
     const int64_t *positions, *neighbours;
     const float *similarity_q, *similarity_k, *gain, *forget_q, *forget_k, *decay_rate;
-    const element *anchor_k, *anchor_v;
+    const float *anchor_scores;
+    const element *anchor_v;
 } mesh;
 
 /* The edges of one query: keys, then anchors; per head its scores and their use, padded to vectors. */
@@ -33,7 +34,7 @@ typedef struct {
     long row, query, position; /* batch row b, column t, place in the sequence */
     long kept, total, stride;  /* keys; keys and anchors; the same padded */
     int32_t *key, *slot;       /* of every kept key: its position; its column in the table of edges */
-    const element **k, **v;    /* rows (H, E) of every edge, the first one's behind the last */
+    const element **k, **v;    /* rows (H, E) of every key and every edge, the first one's behind the last */
     float *similarity, *distance, *score, *product;
     vec *query_vec, *output_vec, *gradient_vec; /* (H, CHUNKS) */
 } edges;
@@ -100,11 +101,10 @@ static inline void find_edges(const mesh *m, edges *e, long row, long query) {
     }
     e->total = e->kept + m->anchors;
     for (long edge = e->kept; edge < e->total; edge++) {
-        long at = row * m->anchor_stride + (edge - e->kept) * m->heads * WIDTH;
-        e->k[edge] = m->anchor_k + at;
-        e->v[edge] = m->anchor_v + at;
+        e->v[edge] = m->anchor_v + row * m->anchor_stride + (edge - e->kept) * m->heads * WIDTH;
     }
-    for (long edge = e->total; edge < e->stride; edge++) e->k[edge] = e->k[0], e->v[edge] = e->v[0];
+    for (long edge = e->kept; edge < e->stride; edge++) e->k[edge] = e->k[0];
+    for (long edge = e->total; edge < e->stride; edge++) e->v[edge] = e->v[0];
     for (long edge = 0; edge < e->stride; edge++) {
         e->distance[edge] = edge < e->kept ? e->position - e->key[edge] : 0;
         e->similarity[edge] = 0;
@@ -118,10 +118,10 @@ static inline void load_heads(vec *target, const element *rows, long heads, floa
             target[head * CHUNKS + c] = load_chunk(rows + head * WIDTH, c) * factor;
 }
 
-/* scores[h][edge] = vectors[h] · rows[edge][h], 0 behind the last edge */
-static inline void multiply(const mesh *m, const edges *e, const vec *vectors, const element **rows,
+/* scores[h][edge] = vectors[h] · rows[edge][h] of the first `count` edges, 0 behind them */
+static inline void multiply(const mesh *m, const edges *e, const vec *vectors, const element **rows, long count,
                             float *scores) {
-    for (long first = 0; first < e->stride; first += LANES)
+    for (long first = 0; first < count; first += LANES)
         for (long head = 0; head < m->heads; head++) {
             vec totals[LANES];
             for (int lane = 0; lane < LANES; lane++) {
@@ -133,15 +133,15 @@ static inline void multiply(const mesh *m, const edges *e, const vec *vectors, c
             store(scores + head * e->stride + first, sums(totals));
         }
     for (long head = 0; head < m->heads; head++)
-        for (long edge = e->total; edge < e->stride; edge++) scores[head * e->stride + edge] = 0;
+        for (long edge = count; edge < e->stride; edge++) scores[head * e->stride + edge] = 0;
 }
 
-/* target[h] = factor · Σ weights[h][edge] rows[edge][h] */
-static inline void mix(const mesh *m, const edges *e, const float *weights, const element **rows, float factor,
-                       element *target) {
+/* target[h] = factor · Σ weights[h][edge] rows[edge][h] over the first `count` edges */
+static inline void mix(const mesh *m, const edges *e, const float *weights, const element **rows, long count,
+                       float factor, element *target) {
     for (long head = 0; head < m->heads; head++) {
         vec total[CHUNKS] = {};
-        for (long edge = 0; edge < e->total; edge++)
+        for (long edge = 0; edge < count; edge++)
             for (int c = 0; c < CHUNKS; c++)
                 total[c] += weights[head * e->stride + edge] * load_chunk(rows[edge] + head * WIDTH, c);
         for (int c = 0; c < CHUNKS; c++) store_chunk(target + head * WIDTH, c, total[c] * factor);
@@ -151,9 +151,11 @@ static inline void mix(const mesh *m, const edges *e, const float *weights, cons
 /* Logits of one query in `score`: biases added, −∞ behind the last edge. */
 static inline void score_edges(const mesh *m, edges *e) {
     load_heads(e->query_vec, m->q + row_of(m, e) * m->heads * WIDTH, m->heads, 1 / sqrtf(WIDTH));
-    multiply(m, e, e->query_vec, e->k, e->score);
+    multiply(m, e, e->query_vec, e->k, e->kept, e->score);
     for (long head = 0; head < m->heads; head++) {
         float *score = e->score + head * e->stride;
+        const float *anchor_scores = m->anchor_scores + (row_of(m, e) * m->heads + head) * m->anchors;
+        for (long anchor = 0; anchor < m->anchors; anchor++) score[e->kept + anchor] = anchor_scores[anchor];
         for (long edge = 0; m->similarity_k && edge < e->kept; edge++)
             score[edge] += m->gain[head] * e->similarity[edge];
         for (long edge = e->total; edge < e->stride; edge++) score[edge] = -INFINITY;

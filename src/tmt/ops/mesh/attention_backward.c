@@ -3,19 +3,19 @@
 #include "attention.h"
 
 /* Sums over a piece of queries, added up by the caller in the order of the pieces. Heads are padded to
-   ROOM vectors: anchor_k and anchor_v (M, H, ROOM·LANES), gain and decay_rate (H). */
+   ROOM vectors: anchor_v (M, H, ROOM·LANES), gain and decay_rate (H). */
 enum { ROOM = (WIDTH + 15) / 16 * (16 / LANES) };
 
 typedef struct {
-    vec *anchor_k, *anchor_v;
+    vec *anchor_v;
     float *gain, *decay_rate;
 } partial_sums;
 
 static partial_sums partial_of(const mesh *m, float *partials, long piece) {
-    long bank = m->anchors * m->heads * ROOM * LANES, size = 2 * bank + 2 * m->heads;
+    long bank = m->anchors * m->heads * ROOM * LANES, size = bank + 2 * m->heads;
     float *start = partials + piece * size;
     memset(start, 0, size * sizeof *start);
-    return (partial_sums){(vec *)start, (vec *)(start + bank), start + 2 * bank, start + 2 * bank + m->heads};
+    return (partial_sums){(vec *)start, start + bank, start + bank + m->heads};
 }
 
 /* Replaces the logits of a head by the weights of the values, and their products by the logits' gradients. */
@@ -47,15 +47,15 @@ static void similarity_gradient(const mesh *m, const edges *e, const float *pull
     }
 }
 
-static void anchor_gradients(const mesh *m, const edges *e, partial_sums *partial) {
+/* grad_anchor_scores (H, M) of the query. */
+static void anchor_gradients(const mesh *m, const edges *e, partial_sums *partial, float *grad_anchor_scores) {
     for (long anchor = 0; anchor < m->anchors; anchor++)
         for (long head = 0; head < m->heads; head++) {
             long at = head * e->stride + e->kept + anchor;
-            for (int c = 0; c < CHUNKS; c++) {
-                long bank = (anchor * m->heads + head) * ROOM + c;
-                partial->anchor_k[bank] += e->product[at] * e->query_vec[head * CHUNKS + c];
-                partial->anchor_v[bank] += e->score[at] * e->output_vec[head * CHUNKS + c];
-            }
+            grad_anchor_scores[head * m->anchors + anchor] = e->product[at];
+            for (int c = 0; c < CHUNKS; c++)
+                partial->anchor_v[(anchor * m->heads + head) * ROOM + c] +=
+                    e->score[at] * e->output_vec[head * CHUNKS + c];
         }
 }
 
@@ -83,8 +83,8 @@ static const float *keep_edges(const mesh *m, edges *e, float *records) {
 /* Gradients of what queries read; records (B, T, window + slots, 2H + 1); partials, one for each piece of
    each batch row: see partial_sums. */
 void backward_queries(const mesh *m, const element *grad_output, const element *output, const float *log_sum,
-                      element *grad_q, float *grad_similarity_q, float *grad_forget_q, float *records,
-                      float *partials, int threads) {
+                      element *grad_q, float *grad_similarity_q, float *grad_forget_q, float *grad_anchor_scores,
+                      float *records, float *partials, int threads) {
     long pieces = (m->queries + PIECE - 1) / PIECE, size = edge_columns(m) * record_size(m), heads = m->heads;
 #pragma omp parallel num_threads(threads)
     {
@@ -98,12 +98,12 @@ void backward_queries(const mesh *m, const element *grad_output, const element *
                 score_edges(m, &e);
                 long at = row_of(m, &e);
                 load_heads(e.output_vec, grad_output + at * heads * WIDTH, heads, 1);
-                multiply(m, &e, e.output_vec, e.v, e.product);
+                multiply(m, &e, e.output_vec, e.v, e.total, e.product);
                 for (long head = 0; head < heads; head++)
                     differentiate_softmax(m, &e, head, log_sum[at * heads + head],
                                           output + at * heads * WIDTH, &partial);
-                mix(m, &e, e.product, e.k, 1 / sqrtf(WIDTH), grad_q + at * heads * WIDTH);
-                anchor_gradients(m, &e, &partial);
+                mix(m, &e, e.product, e.k, e.kept, 1 / sqrtf(WIDTH), grad_q + at * heads * WIDTH);
+                anchor_gradients(m, &e, &partial, grad_anchor_scores + at * heads * m->anchors);
                 const float *pull = keep_edges(m, &e, records + at * size);
                 if (m->similarity_k) similarity_gradient(m, &e, pull, grad_similarity_q + at * m->routing);
                 for (long head = 0; m->forget_k && head < heads; head++)

@@ -34,7 +34,7 @@ void forward(const mesh *m, element *output, float *log_sum, float *usage, int t
                 for (long anchor = 0; anchor < m->anchors; anchor++) usage[at * m->anchors + anchor] = 0;
                 for (long head = 0; head < m->heads; head++)
                     log_sum[at * m->heads + head] = softmax(m, &e, head, usage + at * m->anchors);
-                mix(m, &e, e.score, e.v, 1, output + at * m->heads * WIDTH);
+                mix(m, &e, e.score, e.v, e.total, 1, output + at * m->heads * WIDTH);
             }
         }
         close_edges(&e);

@@ -49,7 +49,7 @@ def _attend(inputs: MeshInputs, rows: slice, reach: int) -> tuple[Tensor, Tensor
         logits = logits + heard[..., :, None] - said[..., None, :]
     logits = logits.masked_fill(~_kept(inputs, rows, distance)[:, None], -torch.inf)
     if inputs.anchors is not None:
-        logits = torch.cat([logits, q @ inputs.anchors.k.permute(0, 2, 3, 1)], -1)
+        logits = torch.cat([logits, inputs.anchors.scores[:, rows].transpose(1, 2)], -1)
     weights = at_least_float32(logits).softmax(-1).to(v.dtype)
     past, memory = weights[..., :reach], weights[..., reach:]
     if inputs.decay_rate is not None:

@@ -41,7 +41,7 @@ def backward(inputs: MeshInputs, grad_output: Tensor, output: Tensor, log_sum: T
     library, mesh = _attention_library("backward", inputs.q), _describe(inputs)
     count = inputs.anchors.count if inputs.anchors else 0
     bank = (count, heads, -(-width // _LANES) * _LANES)
-    sizes = [count * heads * bank[2]] * 2 + [heads] * 2
+    sizes = [count * heads * bank[2], heads, heads]
     grads = Gradients(*(torch.empty(x.shape, dtype=x.dtype) for x in (inputs.q, inputs.k, inputs.v)))
     edges = log_sum.new_empty(batch, queries, mesh.window + mesh.slots, 2 * heads + 1)
     partials = log_sum.new_empty(batch, -(-queries // _PIECE), sum(sizes))
@@ -51,23 +51,23 @@ def backward(inputs: MeshInputs, grad_output: Tensor, output: Tensor, log_sum: T
     if inputs.forget is not None:
         grads.forget_q = torch.empty_like(inputs.forget.q)
         grads.forget_k = torch.empty(inputs.forget.k.shape)
-    by_query = (grad_output, output, log_sum, grads.q, grads.similarity_q, grads.forget_q, edges, partials)
+    if inputs.anchors is not None:
+        grads.anchor_scores = torch.empty_like(inputs.anchors.scores)
+    by_query = (grads.q, grads.similarity_q, grads.forget_q, grads.anchor_scores, edges, partials)
+    by_query = (grad_output, output, log_sum, *by_query)
     library.backward_queries(ctypes.byref(mesh), *map(pointer, by_query), _threads(inputs.q))
     start = torch.empty(batch, inputs.k.shape[1] + 1, dtype=torch.int32)
     incoming = torch.empty(batch, queries * mesh.slots, dtype=torch.int32)
     by_key = (grad_output, edges, start, incoming, grads.k, grads.v, grads.similarity_k, grads.forget_k)
     library.backward_keys(ctypes.byref(mesh), *map(pointer, by_key), _threads(inputs.k))
-    anchor_k, anchor_v, gain, decay_rate = partials.sum(1).split(sizes, -1)
+    anchor_v, gain, decay_rate = partials.sum(1).split(sizes, -1)
     if inputs.similarity is not None:
         grads.gain = gain.sum(0)
     if inputs.decay_rate is not None:
         grads.decay_rate = decay_rate.sum(0)
     if inputs.anchors is not None:
-        shape = inputs.anchors.k.shape
-        grads.anchor_k, grads.anchor_v = (
-            x.unflatten(1, bank)[..., :width].sum_to_size(shape).to(inputs.q.dtype, copy=True)
-            for x in (anchor_k, anchor_v)
-        )
+        values = anchor_v.unflatten(1, bank)[..., :width].sum_to_size(inputs.anchors.v.shape)
+        grads.anchor_v = values.to(inputs.q.dtype, copy=True)
     return grads
 
 
@@ -131,7 +131,7 @@ class _Mesh(ctypes.Structure):
         ),
         *_fields(ctypes.c_void_p, "q", "k", "v", "positions", "neighbours"),
         *_fields(ctypes.c_void_p, "similarity_q", "similarity_k", "gain", "forget_q", "forget_k"),
-        *_fields(ctypes.c_void_p, "decay_rate", "anchor_k", "anchor_v"),
+        *_fields(ctypes.c_void_p, "decay_rate", "anchor_scores", "anchor_v"),
     ]
 
 
@@ -162,9 +162,9 @@ def _describe(inputs: MeshInputs) -> _Mesh:
         mesh.forget_stride = forget.k.stride(0)
         tensors |= dict(forget_q=forget.q, forget_k=forget.k)
     if anchors is not None:
-        shared = len(anchors.k) < batch
-        mesh.anchors, mesh.anchor_stride = anchors.count, 0 if shared else anchors.k.stride(0)
-        tensors |= dict(anchor_k=anchors.k, anchor_v=anchors.v)
+        shared = len(anchors.v) < batch
+        mesh.anchors, mesh.anchor_stride = anchors.count, 0 if shared else anchors.v.stride(0)
+        tensors |= dict(anchor_scores=anchors.scores, anchor_v=anchors.v)
     for name, tensor in tensors.items():
         setattr(mesh, name, pointer(tensor))
     return mesh

@@ -40,7 +40,7 @@ def _prepared(inputs: MeshInputs) -> MeshInputs:
     if forget is not None:
         forget = ForgetBias(forget.q.float().contiguous(), in_place(forget.k.float()))
     if anchors is not None:
-        anchors = Anchors(*(x.to(dtype).contiguous() for x in (anchors.k, anchors.v)))
+        anchors = Anchors(anchors.scores.float().contiguous(), anchors.v.to(dtype).contiguous())
     return MeshInputs(
         q=inputs.q.contiguous(),
         k=in_place(inputs.k.to(dtype)),
@@ -58,7 +58,7 @@ def _prepared(inputs: MeshInputs) -> MeshInputs:
 _INPUTS = (
     "Tensor q, Tensor k, Tensor v, Tensor positions, int window, Tensor? neighbours, "
     "Tensor? similarity_q, Tensor? similarity_k, Tensor? gain, Tensor? forget_q, Tensor? forget_k, "
-    "Tensor? decay_rate, Tensor? anchor_k, Tensor? anchor_v"
+    "Tensor? decay_rate, Tensor? anchor_scores, Tensor? anchor_v"
 )
 _DIFFERENTIABLE = (0, 1, 2, 6, 7, 8, 9, 10, 11, 12, 13)
 
@@ -71,7 +71,7 @@ def _flat(inputs: MeshInputs) -> tuple[Any, ...]:
         *((similarity.q, similarity.k, similarity.gain) if similarity else (None,) * 3),
         *((forget.q, forget.k) if forget else (None,) * 2),
         inputs.decay_rate,
-        *((anchors.k, anchors.v) if anchors else (None,) * 2),
+        *((anchors.scores, anchors.v) if anchors else (None,) * 2),
     )
 
 
@@ -91,9 +91,9 @@ def _forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _fake_forward(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
-    q, anchor_k = flat[0], flat[12]
+    q, anchor_scores = flat[0], flat[12]
     log_sum = q.new_empty(q.shape[:3], dtype=torch.float32)
-    usage = log_sum.new_empty(*q.shape[:2], 0 if anchor_k is None else anchor_k.shape[1])
+    usage = log_sum.new_empty(*q.shape[:2], 0 if anchor_scores is None else anchor_scores.shape[3])
     return torch.empty_like(q), log_sum, usage
 
 

@@ -54,8 +54,7 @@ def _softmax_over_kept(inputs: MeshInputs, b: int, t: int, h: int, kept: list[in
     if inputs.forget is not None:
         logits = logits + inputs.forget.q[b, t, h] - inputs.forget.k[b, kept, h]
     if inputs.anchors is not None:
-        anchor_k = inputs.anchors.k.expand(inputs.q.shape[0], -1, -1, -1)
-        logits = torch.cat([logits, anchor_k[b, :, h] @ query])
+        logits = torch.cat([logits, inputs.anchors.scores[b, t, h]])
     return logits.softmax(-1)
 
 

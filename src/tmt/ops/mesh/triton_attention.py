@@ -41,7 +41,8 @@ def forward(inputs: MeshInputs) -> tuple[Tensor, Tensor, Tensor]:
     with torch.cuda.device_of(output):
         attend[blocks, x.heads, batch](x, output, lse, **sizes)
         if x.anchors:
-            anchor_usage[blocks, _ceil_div(x.anchors, sizes["ANCHORS"]), batch](x, lse, usage, **sizes)
+            tiles = {name: sizes[name] for name in ("BLOCK", "ANCHORS")}
+            anchor_usage[blocks, _ceil_div(x.anchors, sizes["ANCHORS"]), batch](x, lse, usage, **tiles)
     return output, lse, usage
 
 
@@ -60,7 +61,7 @@ def backward(inputs: MeshInputs, grad_output: Tensor, output: Tensor, lse: Tenso
     with torch.cuda.device_of(output):
         of_queries = _queries_backward(inputs, x, output.contiguous(), upstream, sizes)
         of_keys = _keys_backward(inputs, x, upstream, of_queries, sizes)
-        of_anchors = (None, None) if anchors is None else _anchors_backward(anchors, x, upstream, sizes)
+        anchor_v = None if anchors is None else _anchors_backward(anchors, x, upstream, sizes)
     return Gradients(
         q=of_queries.q,
         k=of_keys.k.to(inputs.k.dtype),
@@ -71,8 +72,8 @@ def backward(inputs: MeshInputs, grad_output: Tensor, output: Tensor, lse: Tenso
         forget_q=_total(of_queries.forget, (), forget.q if forget else None),
         forget_k=_total(of_keys.forget, (), forget.k if forget else None),
         decay_rate=_total(of_queries.decay_rate, (0, 1), inputs.decay_rate),
-        anchor_k=of_anchors[0],
-        anchor_v=of_anchors[1],
+        anchor_scores=_total(of_queries.anchor_scores, (), anchors.scores if anchors else None),
+        anchor_v=anchor_v,
     )
 
 
@@ -95,6 +96,7 @@ def _queries_backward(
         forget=None if x.forget_q is None else _float32(output, batch, queries, heads),
         gain=None if x.gain is None else _float32(output, batch, blocks, heads),
         decay_rate=None if x.decay_rate is None else _float32(output, batch, blocks, heads),
+        anchor_scores=_float32(output, batch, queries, heads, x.anchors) if x.anchors else None,
         edges=None if x.neighbours is None else EdgeGradients(*(_float32(output, *edges) for _ in range(2))),
     )
     queries_backward[blocks, heads, batch](x, output, upstream, gradients, **sizes)
@@ -136,18 +138,16 @@ def _incoming_edges(neighbours: Tensor, keys: int) -> IncomingEdges:
     return IncomingEdges(order, torch.searchsorted(target, key.contiguous()))
 
 
-def _anchors_backward(
-    anchors: Anchors, x: Operands, upstream: Upstream, sizes: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the anchors' keys and values, summed over the rows that share them."""
+def _anchors_backward(anchors: Anchors, x: Operands, upstream: Upstream, sizes: dict[str, Any]) -> Tensor:
+    """Gradient of the anchors' values, summed over the rows that share them."""
     batch, chunks = len(x.positions), _ceil_div(x.queries, ANCHOR_CHUNK)
-    partial = [_float32(anchors.k, batch, chunks, x.anchors, x.heads, x.width) for _ in range(2)]
+    partial = _float32(anchors.v, batch, chunks, x.anchors, x.heads, x.width)
     grid = (chunks, _ceil_div(x.anchors, sizes["ANCHORS"]), batch * x.heads)
-    options: dict[str, Any] = {"CHUNK": ANCHOR_CHUNK, **sizes}
-    anchors_backward[grid](x, upstream, *partial, **options)
-    shared = (0, 1) if len(anchors.k) < batch else 1
-    k, v = (sums.sum(shared).view(anchors.k.shape) for sums in partial)
-    return k.to(anchors.k.dtype), v.to(anchors.v.dtype)
+    options: dict[str, Any] = {"CHUNK": ANCHOR_CHUNK}
+    options |= {name: sizes[name] for name in ("BLOCK", "ANCHORS", "WIDTH")}
+    anchors_backward[grid](x, upstream, partial, **options)
+    shared = (0, 1) if len(anchors.v) < batch else 1
+    return partial.sum(shared).view(anchors.v.shape).to(anchors.v.dtype)
 
 
 def _ceil_div(count: int, size: int) -> int:

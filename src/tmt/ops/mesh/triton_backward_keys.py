@@ -1,4 +1,4 @@
-"""Triton kernels of mesh attention, backward: what belongs to the keys and to the anchors.
+"""Triton kernels of mesh attention, backward: what belongs to the keys and to the anchors' values.
 
 Nothing is added atomically, so that equal inputs give equal bits: a program owns a block of keys (and sums
 over the queries whose windows hold them), one key (and its edges in the graph), or a block of anchors for
@@ -12,10 +12,9 @@ import triton.language as tl
 from torch import Tensor
 
 from tmt.ops.mesh.triton_tiles import (
-    anchor_scores,
     dot,
     edge_gradients,
-    load_anchors,
+    load_anchor_scores,
     load_flat,
     load_queries,
     load_rows,
@@ -152,30 +151,24 @@ def _add_row(data, row, tile, width, WIDTH: tl.constexpr):
 def anchors_backward(
     x,
     upstream,
-    grad_k,
     grad_v,
     CHUNK: tl.constexpr,
     BLOCK: tl.constexpr,
     ANCHORS: tl.constexpr,
     WIDTH: tl.constexpr,
-    ROUTING: tl.constexpr,
 ):
     """Partial sums (B, chunks, M, H, E) float32 over CHUNK queries; grid (chunks, blocks of anchors, B·H)."""
     chunk, first = tl.program_id(0), tl.program_id(1) * ANCHORS
     batch, head = (tl.program_id(2) // x.heads).to(tl.int64), tl.program_id(2) % x.heads
-    anchor_k = load_anchors(x, x.anchor_k, batch, head, first, ANCHORS, WIDTH)
-    anchor_v = load_anchors(x, x.anchor_v, batch, head, first, ANCHORS, WIDTH)
-    sum_k = tl.zeros((ANCHORS, WIDTH), tl.float32)
     sum_v = tl.zeros((ANCHORS, WIDTH), tl.float32)
     for query in range(chunk * CHUNK, tl.minimum((chunk + 1) * CHUNK, x.queries), BLOCK):
-        queries = load_queries(x, batch, head, query, BLOCK, WIDTH, ROUTING)
-        grad_output, lse, delta = load_upstream(x, upstream, batch, head, queries, WIDTH)
-        weight = probability(anchor_scores(x, queries, anchor_k, first, ANCHORS), lse)
-        grad_logit = weight * (dot(grad_output, tl.trans(anchor_v)) - delta)
+        token = query + tl.arange(0, BLOCK)
+        valid, row = token < x.queries, (batch * x.queries + token) * x.heads + head
+        grad_output = load_flat(upstream.grad_output, row, valid, x.width, WIDTH)
+        logits = load_anchor_scores(x, batch, head, token, valid, first, ANCHORS)
+        weight = probability(logits, load_flat(upstream.lse, row, valid, 1, 1))
         sum_v += dot(tl.trans(weight).to(grad_output.dtype), grad_output)
-        sum_k += dot(tl.trans(grad_logit).to(queries.q.dtype), queries.q)
 
     anchor = first + tl.arange(0, ANCHORS)
     row = ((batch * tl.num_programs(0) + chunk) * x.anchors + anchor) * x.heads + head
-    store_flat(grad_k, row, anchor < x.anchors, sum_k * x.scale, x.width, WIDTH)
     store_flat(grad_v, row, anchor < x.anchors, sum_v, x.width, WIDTH)

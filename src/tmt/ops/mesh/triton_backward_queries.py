@@ -12,9 +12,9 @@ import triton.language as tl
 from torch import Tensor
 
 from tmt.ops.mesh.triton_tiles import (
-    anchor_scores,
     dot,
     edge_gradients,
+    load_anchor_scores,
     load_anchors,
     load_flat,
     load_neighbours,
@@ -51,6 +51,8 @@ class QueryGradients(NamedTuple):
     """(B, blocks, H) float32, to be summed over all but heads."""
     decay_rate: Tensor | None
     """(B, blocks, H) float32, likewise."""
+    anchor_scores: Tensor | None
+    """(B, T, H, M)."""
     edges: EdgeGradients | None
 
 
@@ -108,13 +110,14 @@ def queries_backward(
             grad_gain += grad_logit * similar
             grad_rate += rate
 
-    if x.anchor_k is not None:
+    if x.anchor_scores is not None:
         for anchor in range(0, x.anchors, ANCHORS):
-            anchor_k = load_anchors(x, x.anchor_k, batch, head, anchor, ANCHORS, WIDTH)
-            anchor_v = load_anchors(x, x.anchor_v, batch, head, anchor, ANCHORS, WIDTH)
-            p = probability(anchor_scores(x, queries, anchor_k, anchor, ANCHORS), lse)
-            grad_logit = p * (dot(grad_output, tl.trans(anchor_v)) - delta)
-            grad_q += dot(grad_logit.to(anchor_k.dtype), anchor_k)
+            anchor_v = load_anchors(x, batch, head, anchor, ANCHORS, WIDTH)
+            logits = load_anchor_scores(x, batch, head, queries.token, queries.valid, anchor, ANCHORS)
+            grad_logit = probability(logits, lse) * (dot(grad_output, tl.trans(anchor_v)) - delta)
+            column = anchor + tl.arange(0, ANCHORS)[None, :]
+            mask = queries.valid[:, None] & (column < x.anchors)
+            tl.store(gradients.anchor_scores + row[:, None] * x.anchors + column, grad_logit, mask=mask)
 
     store_flat(gradients.q, row, queries.valid, grad_q * x.scale, x.width, WIDTH)
     partial = (batch * tl.num_programs(0) + tl.program_id(0)) * x.heads + head

@@ -8,9 +8,9 @@ import triton
 import triton.language as tl
 
 from tmt.ops.mesh.triton_tiles import (
-    anchor_scores,
     decay,
     dot,
+    load_anchor_scores,
     load_anchors,
     load_neighbours,
     load_queries,
@@ -48,11 +48,10 @@ def attend(
             maximum, total, shrink, p = _absorb(maximum, total, logits)
             mixture = mixture * shrink + p * decay(x, head, distance) * keys.v
 
-    if x.anchor_k is not None:
+    if x.anchor_scores is not None:
         for anchor in range(0, x.anchors, ANCHORS):
-            anchor_k = load_anchors(x, x.anchor_k, batch, head, anchor, ANCHORS, WIDTH)
-            anchor_v = load_anchors(x, x.anchor_v, batch, head, anchor, ANCHORS, WIDTH)
-            logits = anchor_scores(x, queries, anchor_k, anchor, ANCHORS)
+            anchor_v = load_anchors(x, batch, head, anchor, ANCHORS, WIDTH)
+            logits = load_anchor_scores(x, batch, head, queries.token, queries.valid, anchor, ANCHORS)
             maximum, total, shrink, p = _absorb(maximum, total, logits)
             mixture = mixture * shrink + dot(p.to(anchor_v.dtype), anchor_v)
 
@@ -72,9 +71,7 @@ def _absorb(maximum, total, logits):
 
 
 @triton.jit
-def anchor_usage(
-    x, lse, usage, BLOCK: tl.constexpr, ANCHORS: tl.constexpr, WIDTH: tl.constexpr, ROUTING: tl.constexpr
-):
+def anchor_usage(x, lse, usage, BLOCK: tl.constexpr, ANCHORS: tl.constexpr):
     """usage (B, T, M): softmax weights, mean over heads; grid (blocks of queries, blocks of anchors, B)."""
     first, anchor = tl.program_id(0) * BLOCK, tl.program_id(1) * ANCHORS
     batch = tl.program_id(2).to(tl.int64)
@@ -82,9 +79,7 @@ def anchor_usage(
     valid, row = token < x.queries, batch * x.queries + token
     weight = tl.zeros((BLOCK, ANCHORS), tl.float32)
     for head in range(x.heads):
-        queries = load_queries(x, batch, head, first, BLOCK, WIDTH, ROUTING)
-        anchor_k = load_anchors(x, x.anchor_k, batch, head, anchor, ANCHORS, WIDTH)
-        logits = anchor_scores(x, queries, anchor_k, anchor, ANCHORS)
+        logits = load_anchor_scores(x, batch, head, token, valid, anchor, ANCHORS)
         level = tl.load(lse + row * x.heads + head, mask=valid, other=0.0)[:, None]
         weight += tl.exp(tl.minimum(logits - level, 0.0))
     column = anchor + tl.arange(0, ANCHORS)[None, :]

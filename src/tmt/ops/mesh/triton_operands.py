@@ -39,7 +39,8 @@ class Operands(NamedTuple):
     decay_rate: Tensor | None
     neighbours: Tensor | None
     """(B, T, slots) int64, contiguous."""
-    anchor_k: TokenRows | None
+    anchor_scores: TokenRows | None
+    """(B, T, H, M)."""
     anchor_v: TokenRows | None
     scale: float
     window: int
@@ -82,7 +83,7 @@ def operands(inputs: MeshInputs) -> Operands:
         forget_k=None if forget is None else token_rows(forget.k),
         decay_rate=None if inputs.decay_rate is None else inputs.decay_rate.contiguous(),
         neighbours=None if neighbours is None else neighbours.contiguous(),
-        anchor_k=None if anchors is None else token_rows(anchors.k.expand(batch, -1, -1, -1)),
+        anchor_scores=None if anchors is None else token_rows(anchors.scores),
         anchor_v=None if anchors is None else token_rows(anchors.v.expand(batch, -1, -1, -1)),
         scale=width**-0.5,
         window=min(inputs.window, inputs.k.shape[1]),

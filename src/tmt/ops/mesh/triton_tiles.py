@@ -153,17 +153,18 @@ def neighbour_scores(x, head, queries, keys):
 
 
 @triton.jit
-def load_anchors(x, rows, batch, head, first, ANCHORS: tl.constexpr, WIDTH: tl.constexpr):
-    """Keys or values of anchors first..first+ANCHORS−1."""
+def load_anchors(x, batch, head, first, ANCHORS: tl.constexpr, WIDTH: tl.constexpr):
+    """Values of anchors first..first+ANCHORS−1."""
     anchor = first + tl.arange(0, ANCHORS)
-    return load_rows(rows, batch, anchor, anchor < x.anchors, head * x.width, x.width, WIDTH)
+    return load_rows(x.anchor_v, batch, anchor, anchor < x.anchors, head * x.width, x.width, WIDTH)
 
 
 @triton.jit
-def anchor_scores(x, queries, anchor_k, first, ANCHORS: tl.constexpr):
-    """Logits (n, ANCHORS) with the anchors, −∞ beyond the last."""
-    logits = dot(queries.q, tl.trans(anchor_k)) * x.scale
-    return tl.where((first + tl.arange(0, ANCHORS) < x.anchors)[None, :], logits, -float("inf"))
+def load_anchor_scores(x, batch, head, token, valid, first, ANCHORS: tl.constexpr):
+    """Logits (n, ANCHORS) float32 of tokens (n,) with anchors first..first+ANCHORS−1, −∞ beyond the last."""
+    left = x.anchors - first
+    logits = load_rows(x.anchor_scores, batch, token, valid, head * x.anchors + first, left, ANCHORS)
+    return tl.where((tl.arange(0, ANCHORS) < left)[None, :], logits.to(tl.float32), -float("inf"))
 
 
 @triton.jit

@@ -1,11 +1,14 @@
 """What goes into the mesh operations. Letters as in :mod:`tmt.ops.mesh.reference`."""
 
 from dataclasses import dataclass
+from typing import Self
 
+import torch
 from torch import Tensor
 
 from tmt.ops.graph_spec import GraphKind as GraphKind
 from tmt.ops.graph_spec import GraphSpec as GraphSpec
+from tmt.ops.precision import at_least_float32
 
 
 @dataclass
@@ -34,15 +37,26 @@ class ForgetBias:
 class Anchors:
     """Memory anchors: seen by every query, without position, decay or bias."""
 
-    k: Tensor
-    """(1 or B, M, H, E) keys."""
+    scores: Tensor
+    """(B, T, H, M) logits, in at least float32."""
     v: Tensor
     """(1 or B, M, H, E) values."""
+
+    @classmethod
+    def scored(cls, q: Tensor, k: Tensor, v: Tensor) -> Self:
+        """Anchors of keys and values (1 or B, M, H, E) for queries (B, T, H, E).
+
+        The keys have no position: only a query before its rotation scores them alike wherever it stands.
+        """
+        with torch.autocast(q.device.type, enabled=False):
+            q, k = at_least_float32(q) * q.shape[-1] ** -0.5, at_least_float32(k)
+            scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
+        return cls(scores.transpose(1, 2), v)
 
     @property
     def count(self) -> int:
         """M, the number of anchors."""
-        return self.k.shape[1]
+        return self.v.shape[1]
 
 
 @dataclass
@@ -84,5 +98,5 @@ class Gradients:
     forget_q: Tensor | None = None
     forget_k: Tensor | None = None
     decay_rate: Tensor | None = None
-    anchor_k: Tensor | None = None
+    anchor_scores: Tensor | None = None
     anchor_v: Tensor | None = None

@@ -50,6 +50,7 @@ class Layer(ctypes.Structure):
         ("weights", ctypes.c_void_p * len(WEIGHTS)),
         *_fields(ctypes.c_int64, "width heads hidden routing"),
         *_fields(ctypes.c_int64, "slots window k_neighbours block k_global exact_until successors builds"),
+        *_fields(ctypes.c_int64, "rotated_anchors"),
         ("eps", ctypes.c_float),
         *_fields(ctypes.c_int64, "position threads anchors"),
         *_fields(ctypes.c_void_p, "x cosine sine boost q k v routing_k means neighbours"),

@@ -29,7 +29,7 @@ typedef struct {
     const float *mix, *local_norm, *stream_gate, *stream_gate_bias;  /* two streams: (4, D), (D), (1, D), (1) */
     const float *syntax, *semantics, *syntax_output, *semantics_output; /* (F, D) twice, (D, F) twice */
     int64_t width, heads, hidden, routing;
-    int64_t slots, window, k_neighbours, block, k_global, exact_until, successors, builds;
+    int64_t slots, window, k_neighbours, block, k_global, exact_until, successors, builds, rotated_anchors;
     float eps;
     int64_t position, threads, anchors;
     float *x;                                    /* (D) the token's state, advanced in place */
@@ -60,27 +60,46 @@ static void normalise(const float *x, const float *gain, float factor, float eps
     }
 }
 
-/* Normalises heads (H, E) and turns their pairs (j, j + E / 2). */
-static void turn(const layer *l, float *heads, const float *gain) {
-    for (float *head = heads; head < heads + l->heads * WIDTH; head += WIDTH) {
+static void normalise_heads(const layer *l, float *heads, const float *gain) {
+    for (float *head = heads; head < heads + l->heads * WIDTH; head += WIDTH)
         normalise(head, gain, 1, l->eps, head, WIDTH);
+}
+
+/* Turns the pairs (j, j + E / 2) of heads (H, E). */
+static void turn(const layer *l, float *heads) {
+    for (float *head = heads; head < heads + l->heads * WIDTH; head += WIDTH)
         for (long i = 0; i < WIDTH / 2; i += LANES) {
             vec first = load(head + i), second = load(head + WIDTH / 2 + i);
             vec along = load(l->cosine + i), across = load(l->sine + i);
             store(head + i, first * along - second * across);
             store(head + WIDTH / 2 + i, second * along + first * across);
         }
-    }
 }
 
-static void project(const layer *l, float *normed) {
+/* scores (H, M) of the queries as they are now. */
+static void score_anchors(const layer *l, float *scores) {
+    for (long head = 0; head < l->heads; head++)
+        for (long anchor = 0; anchor < l->anchors; anchor++) {
+            const float *q = l->q + head * WIDTH, *k = l->anchor_k + (anchor * l->heads + head) * WIDTH;
+            vec total = {};
+            for (long i = 0; i < WIDTH; i += LANES) total += load(q + i) * load(k + i);
+            scores[head * l->anchors + anchor] = sum(total) / sqrtf(WIDTH);
+        }
+}
+
+/* Queries, keys and values of the token; `scores` (H, M) of the anchors. */
+static void project(const layer *l, float *normed, float *scores) {
     long d = l->width, at = l->position * d;
     normalise(l->x, l->attention_norm, 1, l->eps, normed, d);
     product(l, normed, l->query, NULL, l->q, d, d);
     product(l, normed, l->key, NULL, l->k + at, d, d);
     product(l, normed, l->value, NULL, l->v + at, d, d);
-    turn(l, l->q, l->query_norm);
-    turn(l, l->k + at, l->key_norm);
+    normalise_heads(l, l->q, l->query_norm);
+    normalise_heads(l, l->k + at, l->key_norm);
+    if (!l->rotated_anchors) score_anchors(l, scores);
+    turn(l, l->q);
+    turn(l, l->k + at);
+    if (l->rotated_anchors) score_anchors(l, scores);
 }
 
 /* The forget gates of the token, log σ, and their sums up to it. */
@@ -116,7 +135,7 @@ static void add(const layer *l, const float *update) {
     for (long i = 0; i < l->width; i += LANES) store(l->x + i, load(l->x + i) + load(update + i) * factor);
 }
 
-static void attend_mesh(const layer *l, float *attended, float *usage) {
+static void attend_mesh(const layer *l, const float *scores, float *attended, float *usage) {
     float log_sum[l->heads];
     const float *own = l->routing_k + l->position * l->routing;
     mesh m = {.batch = 1, .queries = 1, .keys = l->position + 1, .heads = l->heads, .slots = l->slots};
@@ -124,7 +143,7 @@ static void attend_mesh(const layer *l, float *attended, float *usage) {
     m.q = l->q, m.k = l->k, m.v = l->v, m.positions = &l->position, m.neighbours = l->neighbours;
     m.similarity_q = own, m.similarity_k = l->routing_k, m.gain = l->gain;
     m.forget_q = l->forget_total, m.forget_k = l->forget_k, m.decay_rate = l->decay_rate;
-    m.anchor_k = l->anchor_k, m.anchor_v = l->anchor_v;
+    m.anchor_scores = scores, m.anchor_v = l->anchor_v;
     attend(&m, attended, log_sum, usage, 1);
 }
 
@@ -172,16 +191,17 @@ static void finish(const layer *l, const float *attended, float *normed, float *
 }
 
 static float *open_scratch(const layer *l) {
-    return malloc((4 * l->width + 2 * l->hidden + l->anchors) * sizeof(float));
+    return malloc((4 * l->width + 2 * l->hidden + (1 + l->heads) * l->anchors) * sizeof(float));
 }
 
 /* A whole layer of the mesh. */
 void mesh_layer(const layer *l) {
     float *normed = open_scratch(l), *attended = normed + l->width, *rest = attended + l->width;
-    project(l, normed);
+    float *scores = rest + l->anchors;
+    project(l, normed, scores);
     if (l->forget_k) forget(l, normed);
     choose_neighbours(l, normed);
-    attend_mesh(l, attended, rest);
+    attend_mesh(l, scores, attended, rest);
     finish(l, attended, normed, rest);
     free(normed);
 }
@@ -189,7 +209,7 @@ void mesh_layer(const layer *l) {
 /* A dense layer, but for its attention: q, k and v of the token; then, with what it attended to, the rest. */
 void before_attention(const layer *l) {
     float *normed = open_scratch(l);
-    project(l, normed);
+    project(l, normed, NULL);
     free(normed);
 }
 
