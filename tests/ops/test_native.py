@@ -1,14 +1,18 @@
 """Compiled code is a convenience: without a compiler everything works, slower, and says so once."""
 
 import os
-import platform
+import shlex
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
-from tmt.ops import native
+from tmt.ops import gelu, native, norm
 
 STEP = """
 import torch, warnings
@@ -64,14 +68,91 @@ def test_without_compiled_code_the_plain_path_trains_the_same(
     assert "point CC to one" in warned[0]
 
 
+REFUSES = 'for flag in "$@"; do case "$flag" in {flags}) echo "error: unknown $flag" >&2; exit 1;; esac; done'
+ODD_COMPILERS = {
+    "without OpenMP": REFUSES.format(flags="-fopenmp"),
+    "another name for this machine": REFUSES.format(flags="-march=native"),
+    "old": REFUSES.format(flags="-fopenmp|-march=*|-mcpu=*"),
+    "talkative": "echo 'warning: c\u00e9dille' >&2",
+}
+LACKING = REFUSES.format(flags="*.c").replace("unknown $flag", "no __builtin_convertvector in $flag")
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Puts a shell script before the compiler, until the test is over."""
+    real = native._compiler()
+
+    def install(script: str) -> None:
+        path = tmp_path / "cc"
+        path.write_text(f'#!/bin/sh\n{script}\nexec {shlex.join(real)} "$@"\n', encoding="utf-8")
+        path.chmod(0o755)
+        monkeypatch.setenv("CC", str(path))
+        monkeypatch.setenv("TMT_CACHE", str(tmp_path / "cache"))
+        forget()
+
+    def forget() -> None:
+        native._compiler.cache_clear()
+        native.load.cache_clear()
+
+    monkeypatch.setattr(native, "_told", [])
+    yield install
+    monkeypatch.undo()
+    forget()
+
+
+def gelu_of(rows: int) -> Tensor:
+    x = torch.randn(rows, 32, generator=torch.Generator().manual_seed(0))
+    return gelu.gated_gelu(x, torch.linspace(0, 1, rows))
+
+
 @needs_compiler
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="a flag of x86-64 compilers")
-def test_narrower_vectors_train_the_same(tmp_path: Path):
-    """Processors without AVX-512: the compiler splits the vectors."""
-    (wide,) = train_with(tmp_path / "wide")
-    (narrow,) = train_with(tmp_path / "narrow", CFLAGS="-mno-avx512f")
-    assert narrow.split()[0] == "fused"
-    assert float(narrow.split()[1]) == pytest.approx(float(wide.split()[1]), abs=1e-4)
+@pytest.mark.parametrize("script", ODD_COMPILERS.values(), ids=ODD_COMPILERS)
+def test_an_odd_compiler_serves_without_a_word(
+    script: str, compiler: Callable[[str], None], threads: Callable[[int], None]
+):
+    threads(2)
+    expected = gelu_of(200)
+    compiler(script)
+    assert gelu.available(torch.zeros(1, 32))
+    torch.testing.assert_close(gelu_of(200), expected, rtol=1e-6, atol=1e-6)
+
+
+@needs_compiler
+def test_threads_are_tried_once_and_the_rest_stays(
+    compiler: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+):
+    commands, compile_ = [], native._compile
+    monkeypatch.setattr(native, "_compile", lambda command: commands.append(command) or compile_(command))
+    compiler(ODD_COMPILERS["without OpenMP"])
+    gelu_of(3)
+    assert ["-fopenmp" in command for command in commands] == [True, False]
+    assert all("-march=native" in command for command in commands)
+    native.load.cache_clear()
+    gelu_of(3)
+    assert len(commands) == 2
+
+
+@needs_compiler
+def test_a_compiler_that_lacks_something_is_told_of_once(compiler: Callable[[str], None]):
+    compiler(LACKING)
+    states = torch.zeros(1, 32)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert not gelu.available(states)
+        assert not norm.available(states)
+        assert not gelu.available(states.bfloat16())
+    (warning,) = told
+    assert "could not be compiled (error: no __builtin_convertvector" in str(warning.message)
+
+
+@needs_compiler
+def test_sources_are_read_in_every_locale(tmp_path: Path):
+    ascii_only = dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", TMT_CACHE=str(tmp_path))
+    program = "import torch; from tmt.ops import gelu; assert gelu.available(torch.zeros(1, 16))"
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", program]
+    result = subprocess.run(command, env={**os.environ, **ascii_only}, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @needs_compiler

@@ -11,6 +11,7 @@ import platform
 import shlex
 import subprocess
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from torch import Tensor
 from tmt.errors import InputError
 from tmt.user_cache import built_whole, cache_root
 
-FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fno-math-errno", "-fPIC", "-shared", "-Wall", "-Wno-psabi")
-OPENMP = () if platform.system() == "Darwin" else ("-fopenmp",)  # the runtime that torch has loaded already
+FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-shared")
+OPENMP = [()] if platform.system() == "Darwin" else [("-fopenmp",), ()]
+WISHES = [(machine, *openmp) for machine in ("-march=native", "-mcpu=native") for openmp in OPENMP] + [()]
+"""Flags that not every compiler takes, best first: this machine's instructions, threads. Apple's compiler has
+no OpenMP (not measured)."""
 
 ELEMENTS = (torch.float32, torch.bfloat16)
 """Types that compiled code reads and writes."""
@@ -39,16 +43,17 @@ def load(source: Path, **defines: int) -> ctypes.CDLL | None:
         return None
     macros = [f"-D{name}={value}" for name, value in sorted(defines.items())]
     own = shlex.split(os.environ.get("CFLAGS", ""))
-    command = [*compiler, *FLAGS, *OPENMP, *own, f"-I{Path(__file__).parent}", *macros]
-    target = cache_root() / "native" / f"{source.stem}-{_identity(command, source)}"
+    options = [*own, f"-I{Path(__file__).parent}", *macros]
+    target = cache_root() / "native" / f"{source.stem}-{_identity(compiler, options, source)}"
     try:
         if not target.exists():
             with built_whole(target) as folder:
-                _compile([*command, str(source), "-o", str(folder / "library.so"), "-lm"])
+                _build(compiler, [*options, str(source), "-o", str(folder / "library.so"), "-lm"])
         return ctypes.CDLL(str(target / "library.so"))
     except (InputError, OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        _warn(f"the C code could not be compiled ({said.strip().splitlines()[-1]})")
+        lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        said = next((line for line in lines if "error" in line), lines[-1])
+        _warn(f"the C code could not be compiled ({said})")
         return None
 
 
@@ -92,16 +97,26 @@ def _compiler() -> list[str] | None:
     return command
 
 
+def _build(compiler: list[str], options: list[str]) -> None:
+    """Compile with the first of `WISHES` that the compiler grants."""
+    *better, last = WISHES
+    for wish in better:
+        with suppress(subprocess.CalledProcessError):
+            return _compile([*compiler, *FLAGS, *wish, *options])
+    return _compile([*compiler, *FLAGS, *last, *options])
+
+
 def _compile(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace")
 
 
-def _identity(command: list[str], source: Path) -> str:
+def _identity(compiler: list[str], options: list[str], source: Path) -> str:
     """Hash of all that decides the machine code."""
-    version = subprocess.run([command[0], "--version"], capture_output=True, text=True).stdout
+    version = subprocess.run([*compiler, "--version"], capture_output=True).stdout
     included = sorted({*source.parent.glob("*.h"), *Path(__file__).parents[1].glob("*/*.[ch]")} - {source})
-    parts = [*command, version, _processor(), *(path.read_text() for path in [source, *included])]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    texts = [path.read_bytes() for path in (source, *included)]
+    words = [*compiler, *FLAGS, *options, str(WISHES), _processor()]
+    return hashlib.sha256(b"\0".join([*map(os.fsencode, words), version, *texts])).hexdigest()[:16]
 
 
 def _processor() -> str:
@@ -109,12 +124,18 @@ def _processor() -> str:
     information = Path("/proc/cpuinfo")
     if not information.exists():
         return platform.machine() + platform.processor()
-    lines = information.read_text().splitlines()
+    lines = information.read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 
 
-@cache
+_told: list[str] = []
+
+
 def _warn(reason: str) -> None:
+    """Tell the user, of the first reason only."""
+    if _told:
+        return
+    _told.append(reason)
     warnings.warn(
         f"{reason}: plain paths without C are used, which are slower. "
         "Install gcc or clang, or point CC to one",
