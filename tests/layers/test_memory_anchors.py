@@ -91,6 +91,22 @@ def test_statistics_are_not_rounded_under_autocast():
         assert all(torch.equal(*pair) for pair in zip(bank.collect(weights, x), expected, strict=True))
 
 
+def test_asking_every_anchor_revives_the_dead_alone(monkeypatch: pytest.MonkeyPatch):
+    """As an accelerator does, which does not know who is dead."""
+    monkeypatch.setattr(MemoryAnchors, "SPREAD", 0.0)
+    banks = [MemoryAnchors(6, WIDTH, momentum=0.5) for _ in range(2)]
+    banks[1].load_state_dict(banks[0].state_dict())
+    use = torch.tensor([9.0, 0.0, 1.0, 0.0, 4.0, 0.0]), torch.randn(6, WIDTH)
+    for _ in range(6):
+        banks[0].update(*use)
+    before = {name: tensor.clone() for name, tensor in banks[0].state_dict().items()}
+    monkeypatch.setattr(banks[1], "_candidates", lambda dead: range(len(dead)))
+    for _ in range(6):
+        banks[1].update(*use)
+    for name, tensor in before.items():
+        assert torch.equal(banks[1].state_dict()[name], tensor), name
+
+
 def test_dead_anchors_start_again_beside_the_busiest():
     bank = MemoryAnchors(4, WIDTH, momentum=0.5)
     counts, totals = torch.tensor([8.0, 4.0, 0.0, 2.0]), torch.randn(4, WIDTH)

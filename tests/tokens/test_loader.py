@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tmt.errors import InputError
 from tmt.tokens import Shard, TokenStream
+from tmt.tokens.device_batches import DeviceBatches
 from tmt.tokens.loader import TokenLoader
 
 
@@ -99,6 +100,36 @@ def test_resume_is_exact(before: int, batch_size: int, rank: int) -> None:
         for own, other in zip(next(source), next(resumed), strict=True):
             assert torch.equal(own, other)
     assert source.state_dict() == resumed.state_dict()
+
+
+@settings(derandomize=True, max_examples=20, deadline=None)
+@given(before=st.integers(0, 12), after=st.integers(0, 5))
+def test_batches_ahead_are_the_same_batches(before: int, after: int) -> None:
+    def batches(source: TokenLoader) -> DeviceBatches:
+        return DeviceBatches(source, torch.device("cpu"), ahead=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.clone())
+        plain, ahead, resumed = loader(200), batches(loader(200)), batches(loader(200))
+        for _ in range(before):
+            for own, other in zip(next(ahead), next(plain), strict=True):
+                assert torch.equal(own, other)
+        assert ahead.state_dict() == plain.state_dict()
+        for _ in range(after):
+            next(resumed)
+        resumed.load_state_dict(ahead.state_dict())
+        for own, other in zip(next(resumed), next(plain), strict=True):
+            assert torch.equal(own, other)
+
+
+def test_a_batch_ahead_is_drawn_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
+    source = DeviceBatches(loader(), torch.device("cpu"), ahead=True)
+    assert pinned == []
+    for count in (4, 6, 8):
+        next(source)
+        assert len(pinned) == count
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from tmt.training.loop import Trainer
 VOCAB = 40
 SIZES: dict[str, dict[str, Any]] = {
     "transformer": dict(d_model=32, n_heads=2, n_layers=2, ffn_dim=32, dropout=0.0),
+    "hyena": dict(d_model=32, n_heads=2, n_layers=2, ffn_dim=32, kernel_length=64, dropout=0.0),
+    "triangular": dict(d_model=32, n_heads=2, n_layers=2, ffn_dim=32, kernel_length=64, dropout=0.0),
     "toeplitz": dict(d_model=32, n_heads=2, n_layers=2, ffn_dim=32, kernel_length=64, dropout=0.0),
     "golf": dict(d_model=32, n_heads=2, n_layers=4, ffn_dim=32, rope_dims=4),
     "tmt": dict(

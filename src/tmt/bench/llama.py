@@ -74,6 +74,6 @@ class Llama(nn.Module):
         """Nothing to change."""
         return
 
-    def after_step(self, statistics: dict[str, Tensor]) -> dict[str, float]:
+    def after_step(self, statistics: dict[str, Tensor]) -> None:
         """Nothing to update."""
-        return {}
+        return

@@ -32,7 +32,7 @@ class Cache:
             raise InputError(f"lengths {lengths.tolist()} must be in [1, {length}], the tokens of each row")
         self.past = past
         self.positions = past[:, None] + torch.arange(length, device=device)
-        self.reach = int(past.max()) + length
+        self.reach = length if state is None else int(past.max()) + length
         self.keep = keep
         self.fresh = state is None
         self.work: list[Callable[[], int]] = []

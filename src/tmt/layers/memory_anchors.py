@@ -1,5 +1,7 @@
 """A bank of memory anchors that follows the tokens which attend to it (specs: TMT §7)."""
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,13 +69,26 @@ class MemoryAnchors(nn.Module):
         new_count, new_total = self.blend(self.count, self.total, count, total)
         self.count.copy_(new_count)
         self.total.copy_(new_total)
-        for dead in (self.count < self.DEAD * self.count.mean()).nonzero()[:, 0]:
-            busiest = self.count.argmax()
-            start = self.total[busiest] / self.count[busiest]
-            half = self.count[busiest] / 2
-            self.count[busiest] = self.count[dead] = half
-            self.total[busiest] = start * half
-            self.total[dead] = (start + self.SPREAD * torch.randn_like(start)) * half
+        dead = self.count < self.DEAD * self.count.mean()
+        for anchor in self._candidates(dead):
+            self._revive(anchor, dead[anchor])
+
+    @staticmethod
+    def _candidates(dead: Tensor) -> Iterable[int]:
+        """The dead ones; on an accelerator all, since a look at who is dead would wait for it."""
+        return dead.nonzero()[:, 0].tolist() if dead.device.type == "cpu" else range(len(dead))
+
+    def _revive(self, anchor: int, dead: Tensor) -> None:
+        """Move an anchor, if it is dead, beside the busiest one, and share that one's count."""
+        index = torch.arange(len(self.count), device=dead.device)
+        busiest = self.count.argmax(keepdim=True)
+        count, total = (bank.index_select(0, busiest)[0] for bank in (self.count, self.total))
+        start, half = total / count, count / 2
+        old, new = dead & (index == busiest), dead & (index == anchor)
+        moved = (start + self.SPREAD * torch.randn_like(start)) * half
+        self.count.copy_(torch.where(old | new, half, self.count))
+        self.total.copy_(torch.where(old[:, None], start * half, self.total))
+        self.total.copy_(torch.where(new[:, None], moved, self.total))
 
     def effective_rank(self) -> float:
         """Exponential of the entropy of the anchors' singular values: 1 when collapsed, at most M."""

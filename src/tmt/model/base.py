@@ -183,8 +183,12 @@ class LanguageModel(nn.Module, ABC):
         """Hear which share of the training budget is used, before every step of training."""
         return
 
-    def after_step(self, statistics: dict[str, Tensor]) -> dict[str, float]:
-        """Update what is not trained by gradient, once per optimiser step; returns figures worth logging."""
+    def after_step(self, statistics: dict[str, Tensor]) -> None:
+        """Update what is not trained by gradient, once per optimiser step."""
+        return
+
+    def figures(self) -> dict[str, float]:
+        """What is worth logging of what is not trained by gradient; a look at it waits for the device."""
         return {}
 
     @abstractmethod

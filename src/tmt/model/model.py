@@ -203,19 +203,22 @@ class TMTModel(LanguageModel):
         return statistics
 
     @torch.no_grad()
-    def after_step(self, statistics: dict[str, Tensor]) -> dict[str, float]:
+    def after_step(self, statistics: dict[str, Tensor]) -> None:
         """Move exit thresholds and memory anchors; see :class:`LanguageModel`."""
         self.steps += 1
-        figures = {}
         for name, gate in self.gates.items():
             if f"exit.{name}" in statistics:
                 total, count = statistics[f"exit.{name}"]
                 gate.follow(total / count)
         if self.memory is not None and "memory.count" in statistics:
             self.memory.update(statistics["memory.count"], statistics["memory.total"])
-            figures["memory_rank"] = self.memory.effective_rank()
-            figures["memory_usage"] = self.memory.usage()
-        return figures
+
+    @torch.no_grad()
+    def figures(self) -> dict[str, float]:
+        """See :class:`LanguageModel`."""
+        if self.memory is None:
+            return {}
+        return {"memory_rank": self.memory.effective_rank(), "memory_usage": self.memory.usage()}
 
     def ops(self) -> dict[str, str]:
         """See :class:`LanguageModel`."""

@@ -16,7 +16,8 @@ def weight_average(model: nn.Module, decay: float, ramp: bool) -> AveragedModel:
         if not averages[0].is_floating_point():
             torch._foreach_copy_(averages, weights)
             return
-        kept = min(decay, (1 + int(updates)) / (10 + int(updates))) if ramp else decay
+        count = int(average.n_averaged)  # `updates` is a copy of it on the device, which would be waited for
+        kept = min(decay, (1 + count) / (10 + count)) if ramp else decay
         torch._foreach_lerp_(averages, weights, 1 - kept)
 
     average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
