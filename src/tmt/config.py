@@ -156,6 +156,8 @@ class TrainConfig:
     """Seed of weights, data order and dropout."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Autocast to bfloat16, or not; auto: where the machine multiplies it natively."""
+    compile: bool = False
+    """Have torch.compile fuse the forward and backward pass; the first steps then take minutes."""
     eval_every: float = 0.1
     """Share of the budget between evaluations."""
     eval_tokens: int = 32768

@@ -67,6 +67,8 @@ class Stepper:
         keep_freed_memory()
         self.config, self.ranks = config, ranks
         self.model = model.to(ranks.device)
+        self.forward = torch.compile(self.model) if config.train.compile else self.model
+        """The model as steps call it; it has the model's own weights."""
         self.optimizers = build_optimizers(parameter_groups(self.model, config.optim), config.optim)
         decay, train = config.optim.ema_decay, config.train
         self.average = weight_average(self.model, decay, config.optim.ema_ramp) if decay else None
@@ -122,7 +124,7 @@ class Stepper:
         for _ in range(self.config.train.accumulate):
             inputs, targets = next(self.loader)
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bf16):
-                output = self.model(inputs, targets=targets)
+                output = self.forward(inputs, targets=targets)
             objective = (
                 output.loss if output.penalty is None else output.loss + penalty_weight * output.penalty
             )
