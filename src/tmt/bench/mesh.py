@@ -85,8 +85,12 @@ def draw(batch: int, length: int, dtype: torch.dtype, device: torch.device) -> P
 def draw_small(dtype: torch.dtype, device: torch.device) -> Parts:
     """A short sequence with routing vectors on a grid."""
     parts = draw(1, SMALL_LENGTH, dtype, device)
-    grid = {name: (parts[name] * ROUTING_GRID).round() / ROUTING_GRID for name in ("routing_q", "routing_k")}
-    return parts | grid
+    return parts | on_grid(parts)
+
+
+def on_grid(parts: Parts) -> Parts:
+    """The routing vectors, rounded to the grid."""
+    return {name: (parts[name] * ROUTING_GRID).round() / ROUTING_GRID for name in ("routing_q", "routing_k")}
 
 
 MESH = Op(

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tmt.bench.parity import TOLERANCE, require_parity
+from tmt.bench.parity import TOLERANCE, relative_errors, require_small
 from tmt.bench.series import DTYPES, Direction, Pair, Precision, Series, Settings
 
 Parts = dict[str, Tensor]
@@ -55,13 +55,17 @@ class Op:
         return self.choice(self.draw_small(DTYPES[dtype], device))
 
     def check(self, direction: Direction, dtype: Precision, device: torch.device) -> None:
-        """Compare with the reference in float32, gradients too if they are timed; InputError if not equal."""
+        """InputError where the op is not equal to its reference."""
+        what = f"{self.name} ({self.impl(dtype, device)}, {dtype}, {direction})"
+        require_small(what, self.errors(direction, dtype, device), TOLERANCE[DTYPES[dtype]])
+
+    def errors(self, direction: Direction, dtype: Precision, device: torch.device) -> dict[str, float]:
+        """Relative to the reference in float32, by tensor; of gradients too if they are timed."""
         parts = self.draw_small(DTYPES[dtype], device)
         exact = {n: part.float() if part.is_floating_point() else part for n, part in parts.items()}
         actual = _prepared(direction, self.ours_small, parts)()
         expected = _prepared(direction, self.reference, exact)()
-        what = f"{self.name} ({self.impl(dtype, device)}, {dtype}, {direction})"
-        require_parity(what, actual, expected, TOLERANCE[DTYPES[dtype]])
+        return relative_errors(actual, expected)
 
     def _pair(self, direction: Direction, dtype: Precision, settings: Settings, length: int) -> Pair:
         parts = self.draw(settings.batch, length, DTYPES[dtype], settings.device)

@@ -27,7 +27,16 @@ def require_parity(
     Raises:
         InputError: naming `what`, the tensor that is worst and its error.
     """
-    errors = {name: relative_error(actual[name], expected[name]) for name in expected}
+    require_small(what, relative_errors(actual, expected), tolerance)
+
+
+def relative_errors(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, float]:
+    """That of every named tensor."""
+    return {name: relative_error(actual[name], expected[name]) for name in expected}
+
+
+def require_small(what: str, errors: Mapping[str, float], tolerance: float) -> None:
+    """As :func:`require_parity`, of errors that are known."""
     wrong = {name: error for name, error in errors.items() if not error <= tolerance}
     if wrong:
         name = max(wrong, key=lambda name: wrong[name])

@@ -15,12 +15,17 @@ SMALL_ROWS = 500
 
 def fastest(parts: Parts) -> Tensor:
     """Ours: the path of training, forward alone too, with the ordinary product behind it."""
-    return F.linear(squared_linear(parts["x"], parts["up"], SLOPE, choice(parts)), parts["down"])
+    return through(parts, choice(parts))
 
 
 def derived(parts: Parts) -> Tensor:
     """The reference, and what a user would write."""
-    return F.linear(squared_linear(parts["x"], parts["up"], SLOPE, "reference"), parts["down"])
+    return through(parts, "reference")
+
+
+def through(parts: Parts, impl: str) -> Tensor:
+    """The MLP by one path."""
+    return F.linear(squared_linear(parts["x"], parts["up"], SLOPE, impl), parts["down"])
 
 
 @torch.enable_grad()
