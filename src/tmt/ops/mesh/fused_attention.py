@@ -105,7 +105,7 @@ def _backward(grad_output: Tensor, output: Tensor, log_sum: Tensor, *flat: Any) 
 
 
 def _fake_backward(grad_output: Tensor, output: Tensor, log_sum: Tensor, *flat: Any) -> list[Tensor]:
-    return [torch.empty(flat[i].shape, dtype=flat[i].dtype) for i in _DIFFERENTIABLE if flat[i] is not None]
+    return [flat[i].new_empty(flat[i].shape) for i in _DIFFERENTIABLE if flat[i] is not None]
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
