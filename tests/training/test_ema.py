@@ -63,3 +63,10 @@ def test_the_average_shares_no_memory_with_the_model():
     average = weight_average(model, 0.9, ramp=True)
     own = {tensor.data_ptr() for tensor in model.state_dict().values()}
     assert own.isdisjoint(tensor.data_ptr() for tensor in average.module.state_dict().values())
+
+
+def test_the_count_of_updates_is_known_to_the_host():
+    """torch hands over a copy on the device, where a look at it would wait."""
+    average, ours = weight_average(Counter(), 0.9, ramp=True), torch.zeros(2)
+    average.multi_avg_fn([ours], [torch.ones(2)], None)
+    torch.testing.assert_close(ours, torch.full((2,), 1 - 2 / 11))
