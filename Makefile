@@ -8,10 +8,10 @@ PIP := $(BIN)/$(INSTALL) -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.[ch]')
 KERNEL_TESTS := $(wildcard tests/ops/test_fused_*.py tests/adaptive/test_matching*.py) tests/ops/test_audible.py \
 	tests/ops/test_local_mix.py tests/ops/test_few_rows.py tests/ops/test_gated_gelu.py tests/ops/test_norm.py \
-	tests/ops/test_cross_entropy.py tests/ops/test_softcap.py
+	tests/ops/test_cross_entropy.py tests/ops/test_softcap.py tests/ops/test_swiglu.py tests/model/test_row_step.py
 AVX2 := CFLAGS=-march=x86-64-v3 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 
-.PHONY: install train test learn sanitize avx2 wheel newest lock lint types check clean
+.PHONY: install train test learn sanitize avx2 gpu wheel newest lock lint types check clean
 
 install: $(VENV)/.dev
 
@@ -46,6 +46,10 @@ sanitize: $(VENV)/.dev
 avx2: $(VENV)/.dev
 	$(AVX2) $(BIN)/python -m pytest $(KERNEL_TESTS)
 	$(AVX2) $(BIN)/tmt bench ops --lengths 1024 --dtypes fp32 --seconds 0.5
+
+# Checks and times one GPU in at most eight minutes.
+gpu: $(VENV)/.dev
+	$(BIN)/python -m tmt.bench.gpu
 
 # The wheel by itself, in a fresh environment without a compiler.
 wheel:

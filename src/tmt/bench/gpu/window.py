@@ -30,7 +30,7 @@ def attend(parts: Parts, impl: str | None = None) -> Tensor:
         v=parts["v"],
         positions=torch.arange(q.shape[1], device=q.device).expand(q.shape[:2]).contiguous(),
         window=SPEC.window,
-        anchors=Anchors(parts["anchor_k"], parts["anchor_v"]),
+        anchors=Anchors.scored(q, parts["anchor_k"], parts["anchor_v"]),
     )
     return mesh_attention(inputs, impl)[0]
 
