@@ -28,6 +28,15 @@ def test_the_least_confident_stay_where_a_share_is_imposed(keep: int):
     assert all(c >= decision.boundary for c in leavers)
 
 
+def test_the_least_confident_of_every_sequence_stay():
+    decision = gate(threshold=None)(torch.randn(60, 6), torch.arange(60), 7, 3)
+    assert decision.each == 7
+    assert torch.equal(decision.kept, decision.stay.nonzero()[:, 0])
+    for stay, confidence in zip(decision.stay.view(3, 20), decision.confidence.view(3, 20), strict=True):
+        assert stay.sum() == 7
+        assert confidence[stay].max() <= confidence[~stay].min()
+
+
 def test_the_first_come_stay_among_equals():
     decision = gate(threshold=None)(torch.ones(9, 6), torch.arange(9), 4)
     assert decision.stay.nonzero()[:, 0].tolist() == [0, 1, 2, 3]

@@ -16,7 +16,11 @@ def draw(batch: int, length: int, seed: int, share: float) -> tuple[Rows, torch.
     torch.manual_seed(seed)
     positions = torch.randint(0, 9, (batch, 1)) + torch.arange(length)
     mask = torch.rand(batch * length) < share
-    return Rows(positions).keep(mask), mask, torch.randn(batch * length, 3)
+    return Rows(positions).keep(places(mask)), mask, torch.randn(batch * length, 3)
+
+
+def places(mask: torch.Tensor) -> torch.Tensor:
+    return mask.nonzero()[:, 0]
 
 
 @given(**SHAPES)
@@ -49,7 +53,22 @@ def test_pack_and_unpack(batch: int, length: int, seed: int, share: float):
 def test_keeping_twice_is_keeping_both(batch: int, length: int, seed: int, share: float, second: float):
     rows, mask, grid = draw(batch, length, seed, share)
     both = mask & (torch.rand(len(mask)) < second)
-    assert torch.equal(rows.keep(both[mask]).take(grid), grid[both])
+    assert torch.equal(rows.keep(places(both[mask])).take(grid), grid[both])
+
+
+@given(batch=st.integers(1, 4), each=st.integers(0, 5), seed=st.integers(0, 50))
+def test_as_many_of_every_row_need_no_counting(batch: int, each: int, seed: int):
+    torch.manual_seed(seed)
+    order = torch.rand(batch, 5).argsort(1)[:, :each].sort(1).values
+    index, positions = (order + 5 * torch.arange(batch)[:, None]).flatten(), torch.arange(5).repeat(batch, 1)
+    if not each:
+        assert Rows(positions).keep(index, each).packed_positions.shape == (batch, 0)
+        return
+    told, counted = (Rows(positions).keep(index, count) for count in (each, None))
+    values = torch.randn(batch * each, 3)
+    assert torch.equal(told.packed_positions, counted.packed_positions)
+    assert torch.equal(told.pack(values), counted.pack(values))
+    assert torch.equal(told.unpack(told.pack(values)), values)
 
 
 def test_everything_is_not_copied():
@@ -61,7 +80,7 @@ def test_everything_is_not_copied():
 
 
 def test_gradients_pass_through_packing():
-    rows = Rows(torch.arange(4).repeat(2, 1)).keep(torch.tensor([1, 0, 1, 1, 0, 0, 1, 0], dtype=torch.bool))
+    rows = Rows(torch.arange(4).repeat(2, 1)).keep(torch.tensor([0, 2, 3, 6]))
     values = torch.randn(rows.count, 2, dtype=torch.float64, requires_grad=True)
     grid = torch.randn(8, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda v, g: rows.put(g, rows.unpack(rows.pack(v) ** 2)), (values, grid))

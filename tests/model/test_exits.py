@@ -76,7 +76,7 @@ def test_the_target_depth_is_met_exactly_in_training(target: float, objective: s
         assert mean == pytest.approx(target)
     count = 3 * 40
     tokens = model(draw_tokens(3, 40)).layer_tokens
-    assert tokens == [count, *(round(share * count) for share in model.config.keep_shares), count]
+    assert tokens == [count, *(3 * round(share * 40) for share in model.config.keep_shares), count]
     assert sum(tokens) / (6 * count) == pytest.approx(target, abs=0.01)
 
 
@@ -111,7 +111,7 @@ def test_equal_scores_do_not_collapse():
         gate.score.weight.zero_()
         gate.score.bias.zero_()
     output = model.train()(draw_tokens(3, 40))
-    assert output.layer_tokens[1:-1] == [round(share * 120) for share in model.config.keep_shares]
+    assert output.layer_tokens[1:-1] == [3 * round(share * 40) for share in model.config.keep_shares]
     model.after_step(output.statistics)
     assert model.eval()(draw_tokens(3, 40)).layer_tokens == [120] * 6
 

@@ -18,7 +18,7 @@ from tmt.training.state import load_state
 
 MODELS: dict[str, dict[str, Any]] = {
     "transformer": {}, "toeplitz": {}, "golf": {}, "hyena": {}, "triangular": {},
-    "tmt": dict(exit_objective="none", target_depth=None),
+    "tmt": {},
 }  # fmt: skip
 TIMES = {"elapsed", "tokens_per_second"}
 

@@ -18,6 +18,10 @@ class Decision:
     """(n,) float32 in (0, 1): how sure the gate is that the token needs no further middle layer."""
     stay: Tensor
     """(n,) bool."""
+    kept: Tensor
+    """(m,) int64, ascending: the tokens that stay."""
+    each: int | None
+    """m / B where that many of every sequence stay by order, so that it is known beforehand."""
     soft_stay: Tensor | None
     """(n,) differentiable chance of staying ("learned" objective)."""
     gain: Tensor | None
@@ -29,9 +33,9 @@ class Decision:
 class ExitGate(nn.Module):
     """Confidence ``c = σ(w · norm(x) + b)`` of leaving after one layer, and the rule that uses it.
 
-    `objective` "budget": while training, exactly the share `keep` of all tokens stays, the least confident
-    ones, and their next update is multiplied by 2(1 − c); otherwise a token leaves when c exceeds
-    `threshold`, a running mean of the boundaries seen in training. "entropy" and "learned": a token
+    `objective` "budget": while training, exactly the share `keep` of every sequence stays, its least
+    confident tokens, and their next update is multiplied by 2(1 − c); otherwise a token leaves when c
+    exceeds `threshold`, a running mean of the boundaries seen in training. "entropy" and "learned": a token
     leaves when c exceeds the threshold, in training too; "learned" makes the threshold a parameter and
     passes the gradient of a soft decision straight through the hard one.
     """
@@ -50,30 +54,34 @@ class ExitGate(nn.Module):
         else:
             self.register_buffer("threshold", start)
 
-    def forward(self, x: Tensor, key: Tensor, keep: int | None) -> Decision:
+    def forward(self, x: Tensor, key: Tensor, keep: int | None, sequences: int = 1) -> Decision:
         """Decide for n tokens.
 
         Args:
             x: (n, D) states.
             key: (n,) int64 that names each token to the "random" and "position" controls.
-            keep: tokens that must stay (training with a target depth), or None to use the threshold.
+            keep: tokens of every sequence that must stay (training with a target depth), or None to use the
+                threshold. The shapes of what stays are known then without a look at the scores.
+            sequences: B, of n / B tokens each.
         """
         if self.kind == "learned":
             confidence = torch.sigmoid(at_least_float32(self.score(self.norm(x))))[:, 0]
         else:
             confidence = _uniform(key)
-        boundary = None
+        boundary = each = None
         if keep is None:
             stay = confidence <= self.threshold
+            kept = stay.nonzero()[:, 0]
         else:
-            stay, boundary = _keep_least(confidence.detach(), keep)
+            stay, kept, boundary = _keep_least(confidence.detach().view(sequences, -1), keep)
+            each = len(kept) // sequences
         soft_stay = gain = None
         if self.objective == "learned":
             soft_stay = torch.sigmoid((self.threshold - confidence) / self.SOFTNESS)
             gain = 1 + soft_stay - soft_stay.detach()
         elif self.objective == "budget" and self.kind == "learned":
             gain = 2 * (1 - confidence)
-        return Decision(confidence, stay, soft_stay, gain, boundary)
+        return Decision(confidence, stay, kept, each, soft_stay, gain, boundary)
 
     def flops(self, rows: int) -> int:
         """Operations for that many rows; the controls compute no score."""
@@ -99,15 +107,22 @@ def depth_penalty(soft_depth: Tensor, target: float | None) -> Tensor:
     return soft_depth if target is None else ((soft_depth - target) * 10) ** 2
 
 
-def _keep_least(confidence: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """Mask of the `keep` smallest entries (first come first among equals) and the value that parts them."""
-    keep = min(keep, len(confidence))
-    ordered, order = confidence.sort(stable=True)
-    stay = torch.zeros_like(confidence, dtype=torch.bool)
-    stay[order[:keep]] = True
-    below = ordered[keep - 1] if keep > 0 else ordered.new_zeros(())
-    above = ordered[keep] if keep < len(ordered) else ordered.new_ones(())
-    return stay, (below + above) / 2
+def _keep_least(confidence: Tensor, keep: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `keep` smallest entries of each row of (B, T), first come first among equals.
+
+    Returns:
+        their mask (B·T,), their places (B·keep,), ascending, and the value that as many of all entries are
+        below.
+    """
+    rows, length = confidence.shape
+    keep = min(keep, length)
+    least = confidence.argsort(dim=1, stable=True)[:, :keep]
+    stay = torch.zeros_like(confidence, dtype=torch.bool).scatter_(1, least, True)
+    starts = torch.arange(rows, device=least.device)[:, None] * length
+    ordered = confidence.flatten().sort().values
+    below = ordered[rows * keep - 1] if keep > 0 else ordered.new_zeros(())
+    above = ordered[rows * keep] if keep < length else ordered.new_ones(())
+    return stay.flatten(), (least.sort(1).values + starts).flatten(), (below + above) / 2
 
 
 def _uniform(key: Tensor) -> Tensor:

@@ -12,11 +12,18 @@ class Rows:
     Grids are flat: shape (B·T, …), token t of batch row b at b·T + t.
     """
 
-    def __init__(self, positions: Tensor, index: Tensor | None = None):
-        """Args: positions (B, T) int64 in the sequence; index (n,) int64 ascending grid rows, or None."""
-        self.grid_positions = positions
-        self.index = index
-        if index is not None:
+    def __init__(self, positions: Tensor, index: Tensor | None = None, each: int | None = None):
+        """A subset.
+
+        Args:
+            positions: (B, T) int64 in the sequence.
+            index: (n,) int64 ascending grid rows, or None.
+            each: tokens of every batch row, where all have as many: nothing is counted then, so that no
+                shape waits for a device.
+        """
+        self.grid_positions, self.index = positions, index
+        self._each = positions.shape[1] if index is None else each
+        if index is not None and each is None:
             self._pack(index)
 
     @property
@@ -33,7 +40,7 @@ class Rows:
     def packed_positions(self) -> Tensor:
         """(B, T') positions as :meth:`pack` orders them; padding repeats the row's last one."""
         packed = self.pack(self.positions)
-        return packed if self.index is None else packed.cummax(1).values
+        return packed if self._each is not None else packed.cummax(1).values
 
     def take(self, grid: Tensor) -> Tensor:
         """(n, …) rows of a grid."""
@@ -43,23 +50,23 @@ class Rows:
         """The grid with the subset's rows replaced by `values` (n, …); the other rows keep their bits."""
         return values if self.index is None else grid.index_copy(0, self.index, values.to(grid.dtype))
 
-    def keep(self, mask: Tensor) -> "Rows":
-        """The subset's tokens where `mask` (n,) is True."""
-        index = mask.nonzero()[:, 0]
-        return Rows(self.grid_positions, index if self.index is None else self.index[index])
+    def keep(self, kept: Tensor, each: int | None = None) -> "Rows":
+        """The subset's tokens `kept` (m,) int64, ascending; `each` of every row, if all keep as many."""
+        index = kept if self.index is None else self.index.index_select(0, kept)
+        return Rows(self.grid_positions, index, each)
 
     def pack(self, values: Tensor) -> Tensor:
         """(n, …) to (B, T', …): each batch row's tokens in front, zeros behind; T' is the longest row's."""
-        batch, length = self.grid_positions.shape
-        if self.index is None:
-            return values.view(batch, length, *values.shape[1:])
+        batch = len(self.grid_positions)
+        if self._each is not None:
+            return values.view(batch, self._each, *values.shape[1:])
         packed = values.new_zeros(batch * self._length, *values.shape[1:])
         return packed.index_copy(0, self._slot, values).view(batch, self._length, *values.shape[1:])
 
     def unpack(self, packed: Tensor) -> Tensor:
         """The inverse of :meth:`pack`."""
         flat = packed.flatten(0, 1)
-        return flat if self.index is None else _Take.apply(flat, self._slot)
+        return flat if self._each is not None else _Take.apply(flat, self._slot)
 
     def _pack(self, index: Tensor) -> None:
         batch, length = self.grid_positions.shape

@@ -95,8 +95,8 @@ class TMTModel(LanguageModel):
                     trace.decision = decision
                 decisions.append(decision)
                 output.work.append(partial(self.gates[str(layer)].flops, rows.count))
-                rows, gain = rows.keep(decision.stay), decision.gain
-                gain = None if gain is None else gain[decision.stay]
+                rows = rows.keep(decision.kept, decision.each)
+                gain = None if decision.gain is None else decision.gain.index_select(0, decision.kept)
         if self.gates:
             output.depth = self._depth(layer_rows, tokens)
         update_memory(traces, output)
@@ -109,11 +109,11 @@ class TMTModel(LanguageModel):
 
     def _decide(self, layer: int, tokens: Tensor, states: Tensor, rows: Rows) -> Decision:
         impose = self.training and str(layer) in self.keep and self.config.exit_objective != "learned"
-        keep = round(self.keep[str(layer)] * tokens.numel()) if impose else None
+        keep = round(self.keep[str(layer)] * tokens.shape[1]) if impose else None
         key = rows.positions * self.config.n_layers + layer
         if self.config.exit_gate == "random":
             key = key * self.config.vocab_size + rows.take(tokens.flatten())
-        return self.gates[str(layer)](states, key, keep)
+        return self.gates[str(layer)](states, key, keep, len(tokens))
 
     def _open_memory(
         self, cache: Cache
