@@ -30,7 +30,7 @@ def readable(gate: Tensor, inner: Tensor) -> list[Tensor]:
     return [value.detach(), *torch.autograd.grad(value, (gate, inner), direction(value))]
 
 
-@pytest.mark.usefixtures("poisoned")
+@pytest.mark.usefixtures("poisoned", "lanes")
 @pytest.mark.parametrize("rows", [0, 1, 7, 500])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
 def test_it_equals_the_readable_form(rows: int, dtype: torch.dtype, tolerance: float):
