@@ -49,7 +49,7 @@ class Anchors:
         The keys have no position: only a query before its rotation scores them alike wherever it stands.
         """
         with torch.autocast(q.device.type, enabled=False):
-            q, k = at_least_float32(q) * q.shape[-1] ** -0.5, at_least_float32(k)
+            q, k = at_least_float32(q), at_least_float32(k) * q.shape[-1] ** -0.5
             scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
         return cls(scores.transpose(1, 2), v)
 
