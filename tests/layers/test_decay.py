@@ -74,7 +74,7 @@ def test_forget_gates_start_content_free():
 def test_data_decay_is_the_sum_of_the_gates_between():
     attention = MeshAttention(
         8, 2, 1e-5, GraphSpec("none", window=40), builds_graph=False, routing_dim=0, similarity="cosine",
-        decay="data", decay_rate=0.5, streams_memory=False,
+        decay="data", decay_rate=0.5, streams_memory=False, anchor_query="unrotated",
     ).double()  # fmt: skip
     x, length = torch.randn(2 * 9, 8, dtype=torch.float64), 9
     rows, state, pieces = Rows(torch.arange(9).repeat(2, 1)), None, []

@@ -25,7 +25,8 @@ def test_a_forward_pass_leaves_the_bank_alone(training: bool, overrides: dict):
 def test_the_step_moves_the_bank():
     model = build().train()
     before = bank(model)
-    figures = model.after_step(model(draw_tokens(2, 20)).statistics)
+    model.after_step(model(draw_tokens(2, 20)).statistics)
+    figures = model.figures()
     assert all((a - b).abs().max() > 1e-4 for a, b in zip(before, bank(model), strict=True))
     assert model.memory.count.sum() == pytest.approx(4, rel=0.02)
     assert figures["memory_rank"] == model.memory.effective_rank()

@@ -128,9 +128,8 @@ def test_slices_of_a_longer_buffer_are_read_in_place():
 @pytest.mark.usefixtures("lanes")
 def test_half_precision_with_every_part():
     inputs = draw_inputs(2, 30, 40, 3, 16, 6, dtype=torch.float32)
-    for part, names in ((inputs, "qkv"), (inputs.anchors, "kv")):
-        for name in names:
-            setattr(part, name, getattr(part, name).bfloat16())
+    inputs.q, inputs.k, inputs.v = (x.bfloat16() for x in (inputs.q, inputs.k, inputs.v))
+    inputs.anchors.v = inputs.anchors.v.bfloat16()
     assert_equals_reference(inputs, values=2e-2, gradients=0.12)
 
 

@@ -103,7 +103,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 def gelu_of(rows: int) -> Tensor:
     x = torch.randn(rows, 32, generator=torch.Generator().manual_seed(0))
-    return gelu.gated_gelu(x, torch.linspace(0, 1, rows))
+    return gelu.value(x, torch.linspace(0, 1, rows))
 
 
 @needs_compiler
