@@ -1,5 +1,6 @@
 import os
-from collections.abc import Iterator
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported; see tmt.machine.prepare
 
 import pytest
 import torch
@@ -16,14 +17,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "shows(configuration, *fields): what test_every_field.py looks for")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that no process is left alone with it."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def one_thread_and_one_seed() -> None:
+    torch.set_num_threads(1)
     torch.manual_seed(0)
