@@ -95,16 +95,17 @@ def test_load_is_not_known_without_the_file(linux):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ({}, {"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "PASSIVE"}),
+        ({}, {"OMP_NUM_THREADS": "3", "GOMP_SPINCOUNT": "10000"}),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "ACTIVE"}),
-        ({"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}),
+        ({"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "7"}, {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "7"}),
     ],
 )
 @pytest.mark.parametrize("torch_is_there", [False, True])
 def test_threads_are_settled_before_torch_is_there(
     before: dict[str, str], after: dict[str, str], torch_is_there: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+    names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    for name in names:
         monkeypatch.delenv(name, raising=False)
     for name, value in before.items():
         monkeypatch.setenv(name, value)
@@ -113,9 +114,8 @@ def test_threads_are_settled_before_torch_is_there(
     monkeypatch.setattr(machine, "THREADS_ARE_GIVEN", "OMP_NUM_THREADS" in before)
     monkeypatch.setattr(machine, "usable_cores", lambda: 3)
     machine.prepare()
-    assert {name: os.environ[name] for name in after if name in os.environ} == (
-        before if torch_is_there else after
-    )
+    expected = before if torch_is_there else after
+    assert {name: os.environ[name] for name in names if name in os.environ} == expected
 
 
 @pytest.mark.parametrize(
