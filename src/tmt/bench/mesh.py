@@ -16,6 +16,7 @@ from tmt.ops.mesh import (
     GraphSpec,
     MeshInputs,
     SimilarityBias,
+    anchor_scores,
     attention_impl,
     build_graph,
     earliest_audible,
@@ -46,7 +47,7 @@ def assemble(parts: Parts, spec: GraphSpec, impl: str | None) -> MeshInputs:
         neighbours=build_graph(routing_q, routing_k, positions, spec, earliest, impl=impl),
         similarity=SimilarityBias(routing_q, routing_k, parts["gain"]),
         forget=ForgetBias(parts["forget_q"], parts["forget_k"]),
-        anchors=Anchors.scored(q, parts["anchor_k"], parts["anchor_v"]),
+        anchors=Anchors(anchor_scores(q, parts["anchor_k"]), parts["anchor_v"]),
     )
 
 

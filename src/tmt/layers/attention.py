@@ -34,12 +34,11 @@ class HeadProjections(nn.Module):
 
     def queries(self, x: Tensor, rotation: Rotation | None) -> Tensor:
         """(n, D) to (n, H, E)."""
-        return self.query_norm(self._split(self.query(x)), rotation)
+        return self.query_norm(self.query_heads(x), rotation)
 
-    def queries_and_unrotated(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
-        """(n, D) to (n, H, E) for keys that have a position, and for those that have none."""
-        heads = self._split(self.query(x))
-        return self.query_norm(heads, rotation), self.query_norm(heads)
+    def query_heads(self, x: Tensor) -> Tensor:
+        """(n, D) to (n, H, E), before the norm."""
+        return self._split(self.query(x))
 
     def keys(self, x: Tensor, rotation: Rotation | None) -> Tensor:
         """(n, D) to (n, H, E)."""

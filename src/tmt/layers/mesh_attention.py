@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
@@ -19,6 +20,7 @@ from tmt.ops.mesh import (
     GraphSpec,
     MeshInputs,
     SimilarityBias,
+    anchor_scores,
     attention_flops,
     attention_impl,
     build_graph,
@@ -112,12 +114,9 @@ class MeshAttention(nn.Module):
         """
         turned = (rows.take(rotation[0]), rows.take(rotation[1]))
         carry = self._renew(carry, *sources, turned if sources[1] is rows else rotation)
-        if anchors is not None and self.anchor_query == "unrotated":
-            q, asking = self.heads.queries_and_unrotated(x, turned)
-        else:
-            q = asking = self.heads.queries(x, turned)
+        heads = self.heads.query_heads(x)
         inputs = MeshInputs(
-            q=rows.pack(q),
+            q=rows.pack(self.heads.query_norm(heads, turned)),
             k=cache.append(carry.k),
             v=cache.append(carry.v),
             positions=rows.packed_positions,
@@ -134,10 +133,22 @@ class MeshAttention(nn.Module):
             inputs.similarity = SimilarityBias(rows.pack(routing), keys, self.similarity_gain)
             inputs.neighbours = self._neighbours(inputs, inputs.similarity, rows, carry, cache)
         if anchors is not None:
-            inputs.anchors = Anchors.scored(rows.pack(asking), *self.project(anchors, cache))
+            keys, values = self.project(anchors, cache)
+            inputs.anchors = Anchors(self._anchor_scores(heads, turned, keys, rows), values)
         output, weights = mesh_attention(inputs)
         weights = None if weights is None else rows.unpack(weights)
         return MeshResult(self.heads.merge(rows.unpack(output)), carry, inputs, weights)
+
+    def _anchor_scores(self, heads: Tensor, turned: Rotation, keys: Tensor, rows: Rows) -> Tensor:
+        """(B, T', H, M); the queries that they are products of are made again going back, and not kept."""
+        rotation = turned if self.anchor_query == "rotated" else None
+
+        def scores(heads: Tensor, keys: Tensor) -> Tensor:
+            return anchor_scores(rows.pack(self.heads.query_norm(heads, rotation)), keys)
+
+        if not torch.is_grad_enabled():
+            return scores(heads, keys)
+        return checkpoint(scores, heads, keys, use_reentrant=False, preserve_rng_state=False)
 
     def flops(self, positions: Tensor, rows: int, sources: int, banks: tuple[int, int]) -> int:
         """Operations for `rows` queries packed at `positions` (B, T') and `sources` new keys.

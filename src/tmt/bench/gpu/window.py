@@ -10,7 +10,7 @@ from tmt.bench.causal import heads_first
 from tmt.bench.mesh import ANCHORS, SMALL_LENGTH, SPEC
 from tmt.bench.mesh import draw as draw_mesh
 from tmt.bench.op import Op, Parts
-from tmt.ops.mesh import Anchors, MeshInputs, attention_impl, mesh_attention
+from tmt.ops.mesh import Anchors, MeshInputs, anchor_scores, attention_impl, mesh_attention
 
 READ = ("q", "k", "v", "anchor_k", "anchor_v")
 
@@ -30,7 +30,7 @@ def attend(parts: Parts, impl: str | None = None) -> Tensor:
         v=parts["v"],
         positions=torch.arange(q.shape[1], device=q.device).expand(q.shape[:2]).contiguous(),
         window=SPEC.window,
-        anchors=Anchors.scored(q, parts["anchor_k"], parts["anchor_v"]),
+        anchors=Anchors(anchor_scores(q, parts["anchor_k"]), parts["anchor_v"]),
     )
     return mesh_attention(inputs, impl)[0]
 

@@ -11,7 +11,15 @@ from torch import Tensor
 from tmt.errors import unknown
 from tmt.ops.mesh import blocked, fused_attention, fused_graph, graph, reference
 from tmt.ops.mesh.flops import attention_flops, graph_flops
-from tmt.ops.mesh.types import Anchors, ForgetBias, GraphKind, GraphSpec, MeshInputs, SimilarityBias
+from tmt.ops.mesh.types import (
+    Anchors,
+    ForgetBias,
+    GraphKind,
+    GraphSpec,
+    MeshInputs,
+    SimilarityBias,
+    anchor_scores,
+)
 from tmt.ops.precision import at_least_float32
 
 __all__ = [
@@ -21,6 +29,7 @@ __all__ = [
     "GraphSpec",
     "MeshInputs",
     "SimilarityBias",
+    "anchor_scores",
     "attention_flops",
     "attention_impl",
     "block_means",

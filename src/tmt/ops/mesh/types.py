@@ -1,7 +1,6 @@
 """What goes into the mesh operations. Letters as in :mod:`tmt.ops.mesh.reference`."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -38,25 +37,24 @@ class Anchors:
     """Memory anchors: seen by every query, without position, decay or bias."""
 
     scores: Tensor
-    """(B, T, H, M) logits, in at least float32."""
+    """(B, T, H, M) logits, in at least float32, as :func:`anchor_scores` makes them."""
     v: Tensor
     """(1 or B, M, H, E) values."""
-
-    @classmethod
-    def scored(cls, q: Tensor, k: Tensor, v: Tensor) -> Self:
-        """Anchors of keys and values (1 or B, M, H, E) for queries (B, T, H, E).
-
-        The keys have no position: only a query before its rotation scores them alike wherever it stands.
-        """
-        with torch.autocast(q.device.type, enabled=False):
-            q, k = at_least_float32(q), at_least_float32(k) * q.shape[-1] ** -0.5
-            scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
-        return cls(scores.transpose(1, 2), v)
 
     @property
     def count(self) -> int:
         """M, the number of anchors."""
         return self.v.shape[1]
+
+
+def anchor_scores(q: Tensor, keys: Tensor) -> Tensor:
+    """Logits (B, T, H, M) of anchors with keys (1 or B, M, H, E) for queries (B, T, H, E): q·k/√E.
+
+    The keys have no position: only a query before its rotation scores them alike wherever it stands.
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        q, keys = at_least_float32(q), at_least_float32(keys) * q.shape[-1] ** -0.5
+        return (q.transpose(1, 2) @ keys.permute(0, 2, 3, 1)).transpose(1, 2)
 
 
 @dataclass
