@@ -35,7 +35,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         record = _measure(Path(folder), options.code)
-    (options.folder / "size.json").write_text(json.dumps(record, indent=1) + "\n")
+    (options.folder / "size.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     json.dump(record, sys.stdout, indent=1)
 
 

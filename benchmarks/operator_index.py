@@ -41,7 +41,9 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     path = options.folder / "operator_index.jsonl"
-    records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    records = (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    )
     draw_text = text_batches()
     for start in STARTS:
         for seed in range(options.seeds):
@@ -59,7 +61,7 @@ def main() -> None:
                             layers=layers,
                         )
                     )
-                    with path.open("a") as file:
+                    with path.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(records[-1]) + "\n")
     report(records)
 

@@ -13,9 +13,9 @@ import torch
 
 def tmt(arguments: list[str], log: Path | None = None) -> str:
     """Standard output of a `tmt` command, which is also added to `log`; ends the program where it fails."""
-    done = subprocess.run([sys.executable, "-m", "tmt", *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "tmt", *arguments], capture_output=True, encoding="utf-8")
     if log is not None:
-        with log.open("a") as file:
+        with log.open("a", encoding="utf-8") as file:
             file.write(f"$ tmt {' '.join(arguments)}\n{done.stderr}{done.stdout}\n")
     if done.returncode:
         sys.exit(f"tmt {' '.join(arguments)} failed:\n{done.stderr}")
@@ -34,7 +34,10 @@ def train_and_score(
         artifact = f"{run}.tmt"
         tmt(["train", "--out", run, *arguments], log)
         record = json.loads(tmt(["eval", run, "--split", "valid", "--json"]))
-        lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+        lines = [
+            json.loads(line)
+            for line in (Path(run) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         record["steps"] = lines[-1]["step"]
         record["speed"] = max((line.get("tokens_per_second", 0) for line in lines), default=0)
         if pack:
@@ -47,10 +50,12 @@ def train_and_score(
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The records of a file, none where there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    )
 
 
 def add_record(path: Path, record: dict[str, Any]) -> None:
     """Append a record to a file."""
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")

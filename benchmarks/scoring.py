@@ -50,8 +50,7 @@ def _score(options: argparse.Namespace, run: Path) -> dict[str, Any]:
         arguments.append(f"--limit={options.limit}")
     if run.name.startswith("tmt"):
         arguments.append("--memory")
-    (record,) = json.loads(tmt([*arguments, "--json"], options.folder / "log"))
-    return record
+    return json.loads(tmt([*arguments, "--json"], options.folder / "log"))
 
 
 def _records(folder: Path) -> dict[str, dict[str, Any]]:

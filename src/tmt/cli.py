@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from tmt import __version__, machine
+from tmt import __version__, machine, terminal
 from tmt.config import readable
 from tmt.errors import InputError
 from tmt.options import Options
@@ -49,6 +50,7 @@ nothing is left that can be refused without."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 after a mistake of the user's, 130 after Ctrl-C."""
+    terminal.prepare()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         name, options, given = parse(arguments)
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine.prepare()
         resolve_name(COMMANDS[name][1])(options)
     except InputError as error:
-        print(f"tmt: error: {error}", file=sys.stderr)
+        print(f"tmt: error: {terminal.visible(str(error), keep='')}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -70,8 +72,8 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
     """(command, its options, the names of the options that were given); InputError for a bad command line."""
     for argument in arguments:
         try:
-            argument.encode()
-        except UnicodeEncodeError as error:
+            terminal.typed(argument)
+        except UnicodeError as error:
             raise InputError(f"argument {argument!a} is not valid UTF-8") from error
     arguments = _normalised(arguments)
     parser = _parser(arguments[0] if arguments else None)
@@ -79,11 +81,35 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
         parsed = parser.parse_args(arguments)
         given = parser.parse_args(arguments, defaults=False)
     except ArgumentError as error:
+        if "surrogates" in str(error):
+            raise InputError("this locale knows no letters beyond ASCII here; set PYTHONUTF8=1") from error
         raise InputError(readable(error)) from error
     name = parsed.subcommand
     values = vars(parsed[name])
     values.pop("config", None)
     return name, COMMANDS[name][0](**values), frozenset(vars(given.get(name, Namespace())))
+
+
+_METAVARS = {bool: "[{true,false}]", bool | str: "[{true,false,FILE}]", list[str]: "TEXT"}
+"""What is typed after an option of a type, in the help; in brackets what may be left out."""
+
+
+class _OptionsFile(ActionConfigFile):
+    """A YAML file of options, in UTF-8 whatever the locale."""
+
+    def __call__(
+        self, parser: ArgumentParser, cfg: Any, values: str, option_string: str | None = None
+    ) -> None:
+        """Take the options in; InputError where the file is none of options."""
+        try:
+            content = Path(values).read_text(encoding="utf-8-sig")
+            options = yaml.compose(content, yaml.SafeLoader)
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise InputError(f"--config {values} cannot be used: {' '.join(str(error).split())}") from error
+        if not isinstance(options, yaml.MappingNode):
+            raise InputError(f"--config {values} holds no options; write one `name: value` a line")
+        only_ascii = yaml.serialize(options, width=math.inf)  # first taken for a path, which must be sayable
+        super().__call__(parser, cfg, only_ascii, option_string)
 
 
 def _parser(chosen: str | None) -> ArgumentParser:
@@ -93,10 +119,15 @@ def _parser(chosen: str | None) -> ArgumentParser:
     parser = ArgumentParser(prog="tmt", description=__doc__, version=__version__, **strict)
     commands = parser.add_subcommands(required=True)
     for name, (options, _) in COMMANDS.items():
+        types = {field.name: field.type for field in dataclasses.fields(options)}
         command = ArgumentParser(description=options.__doc__, **strict)
         if name == chosen:
-            command.add_argument("--config", action="config", help="a YAML file of options")
+            command.add_argument(
+                "--config", action=_OptionsFile, metavar="FILE", help="a YAML file of options"
+            )
             command.add_class_arguments(options, as_positional=True)
+            for action in command._actions:
+                action.metavar = _METAVARS.get(types.get(action.dest), action.metavar)
         commands.add_subcommand(name, command, help=options.__doc__)
     return parser
 
@@ -104,8 +135,8 @@ def _parser(chosen: str | None) -> ArgumentParser:
 def _normalised(arguments: Sequence[str]) -> list[str]:
     """What users write, as the parser wants it.
 
-    Hyphens in option names become underscores, a bare switch gets its `true`, also one that may have a
-    value, each --set or --prompt is added, as it stands, to those before it, and the recipe file comes
+    Hyphens in option names become underscores, a bare switch gets its `true`, one that may also name a
+    file too, each --set or --prompt is added, as it stands, to those before it, and the recipe file comes
     first, so that every option beats it.
     """
     fields = dataclasses.fields(COMMANDS[arguments[0]][0]) if arguments and arguments[0] in COMMANDS else ()
@@ -117,10 +148,13 @@ def _normalised(arguments: Sequence[str]) -> list[str]:
             argument = _quoted(argument) if kinds.get(before) == list[str] else argument
         else:
             name = "--" + name[2:].replace("-", "_")
-            bare = not equals and (kinds.get(name) is bool or following.startswith("--"))
-            if bare and kinds.get(name) in (bool, bool | str):
+            kind = kinds.get(name)
+            valued = (
+                following.lower() in ("true", "false") if kind is bool else not following.startswith("--")
+            )
+            if not equals and not valued and kind in (bool, bool | str):
                 equals, value = "=", "true"
-            elif kinds.get(name) == list[str]:
+            elif kind == list[str]:
                 name, value = name + "+", _quoted(value) if equals else value
             argument = name + equals + value
         (recipe if "--config" in (name, before) else normal).append(argument)
@@ -129,8 +163,8 @@ def _normalised(arguments: Sequence[str]) -> list[str]:
 
 
 def _quoted(item: str) -> str:
-    """A list of one string in YAML, which is what the parser takes values for."""
-    return yaml.safe_dump([item], default_style='"', default_flow_style=True, width=math.inf)
+    """A list of one string, as typed, in YAML, which is what the parser takes values for."""
+    return yaml.safe_dump([terminal.typed(item)], default_style='"', default_flow_style=True, width=math.inf)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ def score(tmt: Callable[..., Result], trained: Path) -> Callable[..., Result]:
 def record_of(result: Result) -> dict:
     assert result.code == 0, result.err
     (line,) = result.out.splitlines()
-    (record,) = json.loads(line)
-    return record
+    return json.loads(line)
 
 
 def test_static_and_adapted_side_by_side(
@@ -57,6 +56,12 @@ def test_gains_baseline_audit_and_tables(
     ):
         assert word in result.out, word
     assert result.out.count("static") >= 2
+
+
+def test_json_has_one_object_a_line(score: Callable[..., Result], trained: Path):
+    lines = score("--json", f"--baseline={trained}").out.splitlines()
+    run, baseline = map(json.loads, lines)
+    assert run == baseline | {"passes": run["passes"]}
 
 
 def test_an_artifact_is_scored_and_the_same_command_goes_on(

@@ -7,15 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO, cast
 
-from rich.console import Console
-
 from tmt import machine
 from tmt.bench import TABLES, Row, Settings, Table, llama, run
 from tmt.bench.plot import plot, prepare
 from tmt.bench.series import Precision
 from tmt.bench.table import line, text_tables
 from tmt.checkpoint import checked_device
-from tmt.commands.report import tell
+from tmt.commands.report import PlainConsole, tell
 from tmt.errors import InputError
 from tmt.options.bench import BenchOptions
 
@@ -48,7 +46,7 @@ def bench(options: BenchOptions) -> None:
 def _report(options: BenchOptions, rows: list[Row]) -> None:
     if options.json not in (True, STDOUT):
         for table in text_tables(rows):
-            Console().print(table)
+            PlainConsole().print(table)
     if rows and options.plot is not None:
         tell(f"figure: {plot(options.table, rows, options.plot)}")
 

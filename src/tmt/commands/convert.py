@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from tmt.checkpoint import Run, load_run, save_weights
-from tmt.commands.report import tell
+from tmt.commands.report import PlainConsole, tell
 from tmt.convert import Comparison, KernelFit, compare, require_fit, to_state
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
@@ -74,7 +73,7 @@ def _record(rank: int, head: int, fits: list[KernelFit], comparison: Comparison)
 
 
 def _show(records: list[tuple[int, list[KernelFit], Comparison]]) -> None:
-    console = Console()
+    console = PlainConsole()
     if len(records) == 1:
         console.print(_kernel_table(records[0][1]))
     table = Table("rank", "worst error", "mean error", "KL (nats)", "same choice", "nats before", "after")

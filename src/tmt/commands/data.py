@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from tmt.commands.report import tell
+from tmt.commands.report import PlainConsole, tell
 from tmt.evaluate.text_size import bytes_of, text_bytes
 from tmt.options.data import DataOptions
 from tmt.tokens import (
@@ -57,4 +56,4 @@ def _show(rows: list[dict[str, Any]], name: str) -> None:
     for row in rows:
         numbers = (f"{row[key]:,}" for key in ("documents", "tokens", "bytes"))
         table.add_row(row["split"], *numbers, row["bytes_of"], f"{row['bytes'] / row['tokens']:.3f}")
-    Console().print(table)
+    PlainConsole().print(table)

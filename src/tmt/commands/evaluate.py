@@ -3,12 +3,11 @@
 import json
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from tmt.checkpoint import Run, load_run
 from tmt.commands.harness import harness_record, show_harness
-from tmt.commands.report import number, tell
+from tmt.commands.report import PlainConsole, number, tell
 from tmt.evaluate import evaluate_run
 from tmt.options.evaluate import EvaluateOptions
 from tmt.tokens import Source, open_source
@@ -77,7 +76,7 @@ def _show(record: dict[str, Any]) -> None:
     positions = Table("tokens read", "nats per token", title="loss by position", title_justify="left")
     for name, nats in record["nats_by_position"].items():
         positions.add_row(name, number(nats, ".4f"))
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     console.print(positions)
     console.print(depth)

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from tmt.checkpoint import load_run
 from tmt.generate import Sampler, generate_tokens
 from tmt.options.generate import GenerateOptions
+from tmt.terminal import shown
 from tmt.tokens import StreamDecoder, Tokenizer
 
 
@@ -63,12 +64,12 @@ def generate(options: GenerateOptions) -> None:
 
 
 def _write_streaming(row: Continuation, steps: Iterator[list[int | None]]) -> None:
-    print(row.prompt, end="", flush=True)
+    print(shown(row.prompt), end="", flush=True)
     try:
         for (token,) in steps:
-            print(row.add(token), end="", flush=True)
+            print(shown(row.add(token)), end="", flush=True)
     finally:
-        print(row.flush(), flush=True)
+        print(shown(row.flush()), flush=True)
 
 
 def _write_together(
@@ -84,7 +85,7 @@ def _write_together(
             if options.json:
                 print(json.dumps(_record(row, options)), flush=True)
             else:
-                print(f"── {index} of {len(rows)} ──\n{row.prompt}{row.text}\n", flush=True)
+                print(f"── {index} of {len(rows)} ──\n{shown(row.prompt + row.text)}\n", flush=True)
 
 
 def _record(row: Continuation, options: GenerateOptions) -> dict[str, str | int]:

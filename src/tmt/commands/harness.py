@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from tmt.checkpoint import Run
+from tmt.commands.report import PlainConsole
 
 
 def harness_record(
@@ -55,7 +55,7 @@ def show_harness(record: dict[str, Any]) -> None:
     )
     for row in _rows(record["tasks"]):
         table.add_row(*("–" if cell is None else str(cell) for cell in row))
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def _rows(tasks: dict[str, Any]) -> Iterator[tuple]:

@@ -3,15 +3,15 @@
 import json
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tmt.checkpoint import load_run
 from tmt.commands.inspect_operator import inspect_operator
-from tmt.commands.report import number
+from tmt.commands.report import PlainConsole, number
 from tmt.evaluate import inspect_text
 from tmt.options.inspect import InspectOptions
+from tmt.terminal import typed
 
 Record = dict[str, Any]
 
@@ -25,12 +25,13 @@ def inspect(options: InspectOptions) -> None:
     if options.ops:
         _show_ops(run.model.ops(), options.json)
         return
-    model, tokens = inspect_text(run.model, run.tokenizer, options.text, top=options.top, layer=options.layer)
+    text = typed(options.text)
+    model, tokens = inspect_text(run.model, run.tokenizer, text, top=options.top, layer=options.layer)
     if options.json:
         for record in ({"arch": run.config.arch, **model}, *tokens):
             print(json.dumps(record, allow_nan=False))
         return
-    console = Console()
+    console = PlainConsole()
     if model["layers"]:
         console.print(_layer_table(model["layers"]))
     if model["memory"]:
@@ -45,7 +46,7 @@ def _show_ops(ops: dict[str, str], as_json: bool) -> None:
     table = Table("operation", "implementation")
     for name, path in ops.items():
         table.add_row(name, path)
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def _layer_table(layers: list[Record]) -> Table:

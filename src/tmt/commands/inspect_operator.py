@@ -5,13 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from tmt.analysis.operator import KernelRecord, model_kernels, operator_records
 from tmt.analysis.picture import check_picture, draw_symbols
 from tmt.checkpoint import Run
-from tmt.commands.report import number, tell
+from tmt.commands.report import PlainConsole, number, tell
 
 COLUMNS = (
     "layer", "head", "index", "with I", "distance", "log10 cond", "σ < 1e-6", "at 2n", "rank", "w0",
@@ -33,7 +32,7 @@ def inspect_operator(run: Run, as_json: bool, picture: Path | None) -> None:
         if as_json:
             print(json.dumps(asdict(record), allow_nan=False), flush=True)
     if not as_json:
-        Console().print(_table(records))
+        PlainConsole().print(_table(records))
     if picture is not None:
         draw_symbols(kernels, records, picture)
         tell(f"figure: {picture}")

@@ -6,7 +6,6 @@ from dataclasses import asdict, fields
 from itertools import islice
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from tmt.artifact import (
 )
 from tmt.artifact.code_size import code_bytes, needed_files
 from tmt.checkpoint import Run, load_run, model_state, write_safely
-from tmt.commands.report import tell
+from tmt.commands.report import PlainConsole, tell
 from tmt.evaluate import score
 from tmt.options.pack import PackOptions
 from tmt.tokens import TokenSplits
@@ -127,7 +126,7 @@ def _show(packing: Packing, scores: dict[str, Any], options: PackOptions) -> Non
     for row in summary(packing):
         error = f"{row['worst_error']:.2%}"
         table.add_row(row["kind"], str(row["tensors"]), f"{row['elements']:,}", error, row["worst"])
-    Console().print(table)
+    PlainConsole().print(table)
     size, sections, settings = packing.size, packing.encoded.sections, packing.settings
     files, header = sections["files"], size.artifact - sections["files"] - sections["tensors"]
     print(

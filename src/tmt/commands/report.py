@@ -1,11 +1,28 @@
-"""How commands say something beside their results, and what a cell of their tables holds."""
+"""How commands say something beside their results, and what they put their tables together from."""
 
 import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from tmt.terminal import shown, visible
+
+
+class PlainConsole(Console):
+    """Writes tables to stdout; what is in them is text, neither markup nor a command to the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """See rich: all text that is printed comes through here, in cells and titles too."""
+        return super().render_str(shown(text), **options)
 
 
 def tell(message: str) -> None:
     """A line for the reader, beside the results: on stderr."""
-    print(message, file=sys.stderr)
+    print(visible(message), file=sys.stderr)
 
 
 def number(value: float | None, form: str) -> str:

@@ -44,7 +44,10 @@ def score(options: ScoreOptions) -> None:
     finally:
         ranks.close()
     if ranks.first:
-        print(json.dumps(records, allow_nan=False)) if options.json else show_scores(records)
+        if options.json:
+            print("\n".join(json.dumps(record, allow_nan=False) for record in records))
+        else:
+            show_scores(records)
 
 
 def _records(

@@ -3,15 +3,14 @@
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from tmt.commands.report import number
+from tmt.commands.report import PlainConsole, number
 
 
 def show_scores(records: list[dict[str, Any]]) -> None:
     """Print the record of the run, and of the baseline where there is one."""
-    console = Console()
+    console = PlainConsole()
     for record in records:
         if record["audit"] is not None:
             console.print(_audit(record["audit"]))

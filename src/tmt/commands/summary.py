@@ -2,14 +2,14 @@
 
 import torch
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from tmt.checkpoint import Run
-from tmt.commands.report import share_scored
+from tmt.commands.report import PlainConsole, share_scored
 from tmt.evaluate import check_causality, score
 from tmt.evaluate.causality import LONGEST
 from tmt.generate import Sampler, generate_tokens
+from tmt.terminal import shown
 from tmt.tokens import TokenSplits
 
 SAMPLE_TOKENS = 80
@@ -41,9 +41,9 @@ def print_summary(run: Run, splits: TokenSplits, trained: int) -> None:
             *(f"{flops / 1e6:.2f} M" for flops in (result.flops_per_token, result.flops_per_token_dense)),
         )
         scored.append(f"{split}: {share_scored(result.tokens, len(tokens) - 1)}")
-    Console().print(table)
+    PlainConsole().print(table)
     print("\n".join(scored))
-    print(f"sample: {_sample(run, splits)}")
+    print(f"sample: {shown(_sample(run, splits))}")
     print(f"run folder: {run.folder}")
 
 

@@ -6,10 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from tmt.checkpoint import checked_device
-from tmt.commands.report import tell
+from tmt.commands.report import PlainConsole, tell
 from tmt.config import build
 from tmt.errors import InputError
 from tmt.options.tasks import TasksOptions
@@ -49,7 +47,7 @@ def tasks(options: TasksOptions) -> None:
     finally:
         if records and not to_stdout:
             for table in text_tables(records):
-                Console().print(table)
+                PlainConsole().print(table)
 
 
 def _list() -> None:

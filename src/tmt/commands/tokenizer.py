@@ -4,6 +4,7 @@ import json
 
 from tmt.errors import InputError
 from tmt.options.tokenizer import TokenizerOptions
+from tmt.terminal import typed
 from tmt.text import open_corpus
 from tmt.tokens import make_tokenizer
 
@@ -11,7 +12,7 @@ from tmt.tokens import make_tokenizer
 def tokenizer(options: TokenizerOptions) -> None:
     """Run the command."""
     made = make_tokenizer(options.tokenizer, open_corpus(options.data))
-    ids = made.encode(options.text)
+    ids = made.encode(typed(options.text))
     pieces = [made.decode([token]) for token in ids]
     if options.out is not None:
         try:

@@ -63,7 +63,7 @@ class ScoreOptions(Options):
     device: str = "auto"
     """cpu, cuda, …; auto: an accelerator where there is one."""
     json: bool = False
-    """One JSON object on one line instead of tables."""
+    """One JSON object on one line instead of tables, and another for the baseline."""
 
     def __post_init__(self):
         """Refuse what contradicts itself."""

@@ -67,7 +67,7 @@ def _driver() -> str | None:
     if shutil.which("nvidia-smi") is None:
         return None
     ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return subprocess.run(ask, capture_output=True, text=True).stdout.strip() or None
+    return subprocess.run(ask, capture_output=True, encoding="utf-8").stdout.strip() or None
 
 
 def _triton() -> str | None:
