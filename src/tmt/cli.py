@@ -90,7 +90,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
     return name, COMMANDS[name][0](**values), frozenset(vars(given.get(name, Namespace())))
 
 
-_METAVARS = {bool: "[{true,false}]", bool | str: "[{true,false,FILE}]", list[str]: "TEXT"}
+_METAVARS: dict[Any, str] = {bool: "[{true,false}]", bool | str: "[{true,false,FILE}]", list[str]: "TEXT"}
 """What is typed after an option of a type, in the help; in brackets what may be left out."""
 
 
