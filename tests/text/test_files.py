@@ -8,12 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tmt.errors import InputError
-from tmt.text import files
+from tmt.text import Reading, documents
 from tmt.text.files import read_documents
+from tmt.text.tally import Tally
 
 
 def read(path: Path, text_field: str = "text") -> list[str]:
-    return list(read_documents(path, text_field))
+    return list(read_documents(path, Reading(text_field=text_field), Tally()))
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -25,7 +26,7 @@ def write(path: Path, content: str | bytes) -> Path:
     ("content", "documents"),
     [
         ("one\n<|endoftext|>\ntwo\n", ["one\n", "two\n"]),
-        ("one\r\n<|endoftext|>\r\ntwo\r\n", ["one\n", "two\n"]),
+        ("one\r\n<|endoftext|>\r\ntwo\r\n", ["one\r\n", "two\r\n"]),
         ("<|endoftext|>\none\n<|endoftext|>\n\n<|endoftext|>\n", ["one\n"]),
         ("one\ftwo\f\n\fthree", ["one", "two", "three"]),
         ("a <|endoftext|> inside a line stays\n", ["a <|endoftext|> inside a line stays\n"]),
@@ -41,7 +42,7 @@ def test_text_file(tmp_path: Path, content: str | bytes, documents: list[str]) -
 def test_long_text_is_cut_so_that_memory_stays_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LONGEST_TEXT", 10)
+    monkeypatch.setattr(documents, "LONGEST_TEXT", 10)
     content = "0123456789abcdef\nshort\n"
     parts = read(write(tmp_path / "a.txt", content))
     assert "".join(parts) == content
@@ -64,7 +65,7 @@ def test_parquet_reads_only_the_field(tmp_path: Path) -> None:
         InputError, match=r"a\.parquet: no field 'text'; set text_field to one of: id, content"
     ):
         read(tmp_path / "a.parquet")
-    with pytest.raises(InputError, match=r"a\.parquet: expected text, found int"):
+    with pytest.raises(InputError, match=r"a\.parquet, row 1: expected text, found int"):
         read(tmp_path / "a.parquet", "id")
 
 

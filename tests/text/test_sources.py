@@ -2,10 +2,13 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tmt.errors import InputError
 from tmt.text import SPLITS, Corpus, open_corpus, sources
+from tmt.text.corpus import MemoryCorpus, StreamCorpus
 
 TEXTS = [f"document {i}: " + "words and words " * (1 + i % 5) for i in range(400)]
 
@@ -47,7 +50,7 @@ def test_file_layout_does_not_change_the_splits(tmp_path: Path) -> None:
     (folder.parent / "a.txt").write_text("\n<|endoftext|>\n".join(TEXTS[100:200]), encoding="utf-8")
     rows = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS[200:])
     (folder / "c.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
-    (folder / "notes.md").write_text("not read", encoding="utf-8")
+    (folder / "notes.odt").write_text("not read", encoding="utf-8")
     many = open_corpus(str(folder.parent))
     assert_disjoint_and_whole(one, TEXTS)
     stripped = {s: sorted(t.strip() for t in texts) for s, texts in splits_of(many).items()}
@@ -64,6 +67,50 @@ def test_large_corpus_is_streamed_with_the_same_guarantees(
     shuffled = open_corpus(str(write_jsonl(tmp_path / "b.jsonl", TEXTS[::-1])))
     for split, texts in splits_of(corpus).items():
         assert texts == list(shuffled.documents(split))[::-1]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
+@pytest.mark.parametrize("limit", [2_000, 20_000_000])
+def test_what_is_held_is_decided_by_the_text_not_by_its_compressed_size(
+    tmp_path: Path, name: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"{i} " + "the same words " * 60 for i in range(200)]
+    path = tmp_path / name
+    if name == "a.parquet":
+        pq.write_table(pa.table({"text": texts}), path, compression="zstd")
+    elif name == "a.jsonl.gz":
+        path.write_bytes(gzip.compress(write_jsonl(path, texts).read_bytes()))
+    else:
+        write_jsonl(path, texts)
+    monkeypatch.setattr(sources, "MEMORY_LIMIT", max(limit, path.stat().st_size if name != "a.jsonl" else 0))
+    corpus = open_corpus(str(path))
+    assert isinstance(corpus, StreamCorpus if limit == 2_000 else MemoryCorpus)
+    assert_disjoint_and_whole(corpus, texts)
+
+
+def test_one_long_streamed_text_has_shares_that_are_what_they_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MEMORY_LIMIT", 100)
+    monkeypatch.setattr("tmt.text.documents.LONGEST_TEXT", 25_000)
+    text = "".join(f"line {i} of a long text {i * i}\n" for i in range(7_000))
+    (tmp_path / "long.txt").write_text(text, encoding="utf-8")
+    splits = splits_of(open_corpus(str(tmp_path / "long.txt")))
+    sizes = {split: sum(map(len, texts)) for split, texts in splits.items()}
+    assert sum(sizes.values()) == len(text)
+    assert all(abs(sizes[split] / len(text) - 0.05) < 0.01 for split in ("valid", "test"))
+
+
+def test_streamed_copies_are_refused_before_anything_is_tokenised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MEMORY_LIMIT", 100)
+    corpus = open_corpus(str(write_jsonl(tmp_path / "a.jsonl", ["the same text"] * 200)))
+    with pytest.raises(InputError, match=r"found 1 different \(200 documents\)"):
+        next(corpus.documents("train"))
+    corpus = open_corpus(str(write_jsonl(tmp_path / "a.jsonl", [f"text {i % 5}" for i in range(200)])))
+    assert all(splits_of(corpus).values())
+    assert list(corpus.notes()) == ["200 documents, 5 different: equal ones share a split"]
 
 
 def test_single_text_file_has_three_splits(tmp_path: Path) -> None:
@@ -119,7 +166,7 @@ def test_name_below_an_existing_folder_is_a_path(tmp_path: Path, monkeypatch: py
 
 
 def test_empty_sources(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"folder .* holds no \.txt, \.jsonl"):
+    with pytest.raises(InputError, match=r"folder .* holds no text file \(\.txt, .*\.jsonl"):
         open_corpus(str(tmp_path))
     empty = tmp_path / "empty.txt"
     empty.write_text(" \n", encoding="utf-8")
@@ -137,9 +184,9 @@ def test_unknown_split_and_file_type(tmp_path: Path) -> None:
     corpus = open_corpus(str(write_jsonl(tmp_path / "a.jsonl", TEXTS)))
     with pytest.raises(InputError, match="unknown split 'vaild'; did you mean valid"):
         corpus.documents("vaild")  # type: ignore[arg-type]
-    (tmp_path / "a.csv").write_text("text\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"unknown file type '\.csv'"):
-        open_corpus(str(tmp_path / "a.csv"))
+    (tmp_path / "a.odt").write_text("text\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"unknown file type '\.odt'"):
+        open_corpus(str(tmp_path / "a.odt"))
 
 
 def test_embedded_corpus_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,8 +176,11 @@ def test_folders_of_text_are_no_token_files(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_tokens_cannot_be_cut_like_text(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"max_bytes=5 cuts text, but .* holds tokens"):
-        open_source(write_folder(tmp_path / "web"), max_bytes=5)
+    folder = write_folder(tmp_path / "web")
+    for asked in ({"max_bytes": 5}, {"separator": "x"}, {"on_bad_row": "skip"}, {"follow_links": True}):
+        with pytest.raises(InputError, match=r"=\w+ is about text, but .* holds tokens"):
+            open_source(folder, **asked)
+    assert isinstance(open_source(folder, text_field="body", max_bytes=None), ShardFolder)
 
 
 class Wide:
@@ -216,3 +219,16 @@ def test_a_failure_leaves_no_file(
     with pytest.raises((InputError, KeyboardInterrupt)):
         write_shards(splits, BYTES, tmp_path / "out", "words")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_held_out_files_alone_will_do(tmp_path: Path) -> None:
+    held_out = {name: tokens for name, tokens in FILES.items() if name.startswith("val")}
+    splits = opened(write_folder(tmp_path / "web", held_out)).tokens(BYTES)
+    assert splits.documents == {"valid": 2}
+    assert (len(splits.train), splits.test is splits.valid) == (0, True)
+
+
+def test_files_without_tokens_are_refused(tmp_path: Path) -> None:
+    source = opened(write_folder(tmp_path / "web", {"train_000000": [EOT, 1], "val_000000": []}))
+    with pytest.raises(InputError, match=r"\*_val_\*\.bin in .*web hold no tokens"):
+        source.tokens(BYTES)

@@ -12,6 +12,7 @@ from trainers import make_trainer, run
 
 from tmt.commands import train
 from tmt.config import DataConfig
+from tmt.errors import InputError
 from tmt.tokens import make_tokenizer
 from tmt.training import loop
 
@@ -143,3 +144,21 @@ def test_tokens_come_from_the_text_asked_for(tmp_path: Path, monkeypatch: pytest
     assert merged < 0.8 * short
     source = DataConfig(source=str(corpus)).open()
     assert source.tokenizer("bytes").vocab_size < source.tokenizer("bpe:270").vocab_size == 270
+
+
+@pytest.mark.shows("DataConfig", "separator", "on_bad_row", "follow_links")
+def test_text_is_read_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TMT_CACHE", str(tmp_path / "cache"))
+    folder, outside = tmp_path / "folder", tmp_path / "outside.jsonl"
+    folder.mkdir()
+    rows = "".join(json.dumps({"text": f"one {i:02}###two {i:02}"}) + "\n" for i in range(40))
+    outside.write_text(rows + '{"text": 5}\n', encoding="utf-8")
+    (folder / "linked.jsonl").symlink_to(outside)
+    (folder / "a.jsonl").write_text("".join(json.dumps({"text": f"{i:02}"}) + "\n" for i in range(40)))
+    own: dict[str, Any] = dict(source=str(folder), tokenizer="bytes")
+    assert tokens_of(DataConfig(**own)) == 40 * 3
+    with pytest.raises(InputError, match=r"linked\.jsonl, line 41: expected text, found int"):
+        DataConfig(**own, follow_links=True).open()
+    linked = dict(own, follow_links=True, on_bad_row="skip")
+    assert tokens_of(DataConfig(**linked)) == 40 * 3 + 40 * 16
+    assert tokens_of(DataConfig(**linked, separator="###")) == 40 * 3 + 40 * 14

@@ -11,7 +11,6 @@ from tmt.options.data import DataOptions
 from tmt.tokens import (
     Tokenizer,
     TokenSplits,
-    open_source,
     require_new_shards,
     trained_size,
     write_shards,
@@ -20,7 +19,7 @@ from tmt.tokens import (
 
 def data(options: DataOptions) -> None:
     """Run the command."""
-    source = open_source(options.data, text_field=options.text_field, max_bytes=options.max_bytes)
+    source = options.config.open()
     if options.shards is not None:
         require_new_shards(options.shards, trained_size(options.tokenizer))
     tokenizer = source.tokenizer(options.tokenizer)
@@ -29,6 +28,8 @@ def data(options: DataOptions) -> None:
     splits = source.tokens(tokenizer)
     if options.shards is not None:
         write_shards(splits, tokenizer, options.shards, source.name)
+    for line in splits.notes:
+        tell(line)
     rows = _rows(splits, tokenizer)
     if options.json:
         for row in rows:

@@ -109,6 +109,8 @@ def _validation(
 
 def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits) -> None:
     """Say what is about to be trained on what."""
+    for line in splits.notes:
+        tell(line)
     for split, documents in splits.documents.items():
         size = f", {splits.bytes[split]:,} bytes" if splits.bytes else ""
         tell(f"{split}: {documents:,} documents, {len(getattr(splits, split)):,} tokens{size}")

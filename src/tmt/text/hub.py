@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tmt.errors import InputError
 from tmt.text.corpus import Corpus, Split, SplitCorpus, StreamCorpus
-from tmt.text.files import missing_field, text_of
+from tmt.text.documents import accepted, documents_of
+from tmt.text.faults import Row, missing_field, text_of
+from tmt.text.reading import Reading
 from tmt.text.reason import reason
 from tmt.text.splits import HELD_OUT, RULES_VERSION, bounded, in_first_half
+from tmt.text.tally import Tally
 from tmt.text.wikitext import articles
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ ALIASES: dict[str, HubSource] = {
 }
 
 
-def open_hub(name: str, text_field: str, max_bytes: int | None) -> Corpus:
+def open_hub(name: str, reading: Reading) -> Corpus:
     """The data set behind an alias or `owner/name[:config]`.
 
     Its own splits are used. Where one held-out split exists, `valid` and `test` are halves of it (by
@@ -51,19 +54,28 @@ def open_hub(name: str, text_field: str, max_bytes: int | None) -> Corpus:
         InputError: `datasets` is not installed, the hub cannot be reached or knows no such data set.
     """
     source = ALIASES.get(name) or _parse(name)
-    limit = DEFAULT_MAX_BYTES if max_bytes is None else max_bytes
+    limit = DEFAULT_MAX_BYTES if reading.max_bytes is None else reading.max_bytes
     streams, revision = _connect(name, source)
-    key = sha256(repr((RULES_VERSION, source, revision, text_field, limit)).encode()).hexdigest()
+    key = sha256(repr((RULES_VERSION, source, revision, reading, limit)).encode()).hexdigest()
     if "train" not in streams:
         raise InputError(f"data set {name!r} has no train split, only: {', '.join(streams)}")
 
+    tallies: dict[str, Tally] = {}
+
+    def read_all(split: str, tally: Tally, keep: Callable[[str], bool] | None = None) -> Iterator[str]:
+        tallies[split] = tally
+        documents = _stream(streams[split], f"data set {name!r}", source, reading, tally)
+        return filter(keep, documents) if keep else documents
+
     def read(split: str, share: float, keep: Callable[[str], bool] | None = None) -> Iterator[str]:
-        documents = _stream(streams[split], f"data set {name!r}", source, text_field)
-        return bounded(filter(keep, documents) if keep else documents, int(share * limit))
+        return bounded(read_all(split, Tally(), keep), int(share * limit))
+
+    def notes() -> list[str]:
+        return [f"{split}: {line}" for split, tally in tallies.items() for line in tally.lines(reading)]
 
     held_out = _held_out(streams)
     if not held_out:
-        return StreamCorpus(name, key, partial(read, "train", 1.0))
+        return StreamCorpus(name, key, lambda tally: bounded(read_all("train", tally), limit), reading)
     readers: dict[Split, Callable[[], Iterator[str]]] = {"train": partial(read, "train", 1 - 2 * HELD_OUT)}
     if len(held_out) == 2:
         readers["valid"] = partial(read, held_out[0], HELD_OUT)
@@ -71,7 +83,7 @@ def open_hub(name: str, text_field: str, max_bytes: int | None) -> Corpus:
     else:
         readers["valid"] = partial(read, held_out[0], HELD_OUT, in_first_half)
         readers["test"] = partial(read, held_out[0], HELD_OUT, lambda text: not in_first_half(text))
-    return SplitCorpus(name, key, readers)
+    return SplitCorpus(name, key, readers, notes)
 
 
 def _parse(name: str) -> HubSource:
@@ -105,18 +117,22 @@ def _connect(name: str, source: HubSource) -> "tuple[dict[str, IterableDataset],
         ) from error
 
 
-def _stream(rows: "IterableDataset", where: str, source: HubSource, text_field: str) -> Iterator[str]:
-    texts = _texts(rows, where, text_field)
-    documents = articles(texts) if source.lines_of_articles else texts
-    return (document for document in documents if document.strip())
+def _stream(
+    rows: "IterableDataset", where: str, source: HubSource, reading: Reading, tally: Tally
+) -> Iterator[str]:
+    texts = _texts(rows, where, reading.text_field)
+    if source.lines_of_articles:
+        texts = articles(accepted(texts, reading, tally))
+    return documents_of(texts, reading, tally)
 
 
-def _texts(rows: "IterableDataset", where: str, text_field: str) -> Iterator[str]:
-    iterator = iter(rows)
+def _texts(rows: "IterableDataset", where: str, text_field: str) -> Iterator[Row]:
+    iterator, number = iter(rows), 0
     while (row := _next_row(iterator, where)) is not None:
+        number += 1
         if text_field not in row:
             raise missing_field(where, text_field, list(row))
-        yield text_of(row[text_field], where)
+        yield text_of(row[text_field], f"{where}, row {number}")
 
 
 def _next_row(iterator: Iterator[dict[str, Any]], where: str) -> dict[str, Any] | None:

