@@ -138,7 +138,7 @@ def test_a_recipe_yields_to_flags_and_both_to_set(first: bool, tmp_path: Path):
     run = resolve(options, vocab_size=300)
     assert (run.arch, run.train.steps, run.train.seq_len) == ("transformer", 7, 32)
     assert (run.model.dropout, run.model.n_layers, run.model.vocab_size) == (0.2, 3, 300)
-    assert (run.optim.momentum, run.optim.lr) == (0.8, 0.5)
+    assert (run.optim.momentum, run.optim.lr) == (0.8, 0.25)
 
 
 def test_flags_beat_the_recipe_named_modern_or_paper():

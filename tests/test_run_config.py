@@ -66,12 +66,12 @@ def test_the_file_is_for_people_and_says_its_format(tmp_path: Path):
      ("'12'", "12"), ("a=b", "a=b"), ("", None)],
 )  # fmt: skip
 def test_values_of_overrides(text: str, value: Any):
-    assert parse_overrides([f"model.x={text}"])["model"] == {"x": value}
+    assert parse_overrides([f"model.x={text}"]) == {"model.x": value}
 
 
 def test_the_last_override_wins_in_its_own_section():
-    sections = parse_overrides(["model.x=1", "optim.x=2", "model.x=3", "train.y=4"])
-    assert sections == {"model": {"x": 3}, "optim": {"x": 2}, "train": {"y": 4}}
+    fields = parse_overrides(["model.x=1", "optim.x=2", "model.x=3", "train.y=4", "data.z=a"])
+    assert fields == {"model.x": 3, "optim.x": 2, "train.y": 4, "data.z": "a"}
 
 
 @pytest.mark.parametrize("assignment", ["graph_k=3", "model.=3", "model.graph_k", "=3", ""])

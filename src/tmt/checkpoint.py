@@ -1,6 +1,5 @@
 """The weights of a run: written so that nothing is lost, and read back into a model."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tmt.model import build_model
 from tmt.model.base import LanguageModel
 from tmt.run_folder import WEIGHTS, run_folder, trained_config
 from tmt.tokens import Tokenizer, load_tokenizer
+from tmt.whole_file import replaced
 
 
 @dataclass
@@ -76,17 +76,12 @@ def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         InputError: the file cannot be written (a full disk, no permission).
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(exist_ok=True)
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replaced(path) as temporary:
+            write(temporary)
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot save {path}: {error}; what was saved before is unharmed") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_safely(path: Path, read: Callable[[Path], Any]) -> Any:

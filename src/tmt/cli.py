@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -75,19 +75,28 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
             terminal.typed(argument)
         except UnicodeError as error:
             raise InputError(f"argument {argument!a} is not valid UTF-8") from error
-    arguments = _normalised(arguments)
     parser = _parser(arguments[0] if arguments else None)
+    command, *parts = _parts(arguments)
+    whole = [*command, *chain(*parts)]
     try:
-        parsed = parser.parse_args(arguments)
-        given = parser.parse_args(arguments, defaults=False)
+        parsed = parser.parse_args(whole)
+        given = parser.parse_args(whole, defaults=False)
     except ArgumentError as error:
         if "surrogates" in str(error):
             raise InputError("this locale knows no letters beyond ASCII here; set PYTHONUTF8=1") from error
         raise InputError(readable(error)) from error
     name = parsed.subcommand
-    values = vars(parsed[name])
-    values.pop("config", None)
-    return name, COMMANDS[name][0](**values), frozenset(vars(given.get(name, Namespace())))
+    options = COMMANDS[name][0](**_options(parsed))
+    if isinstance(options, TrainOptions):
+        layers = (parser.parse_args([*command, *part], defaults=False) for part in parts)
+        vars(options)["layers"] = tuple(map(_options, layers))
+    return name, options, frozenset(_options(given))
+
+
+def _options(parsed: Namespace) -> dict[str, Any]:
+    """The options of the command, by name."""
+    options = vars(parsed.get(parsed.subcommand, Namespace()))
+    return {name: value for name, value in options.items() if name != "config"}
 
 
 _METAVARS: dict[Any, str] = {bool: "[{true,false}]", bool | str: "[{true,false,FILE}]", list[str]: "TEXT"}
@@ -132,16 +141,18 @@ def _parser(chosen: str | None) -> ArgumentParser:
     return parser
 
 
-def _normalised(arguments: Sequence[str]) -> list[str]:
-    """What users write, as the parser wants it.
+def _parts(arguments: Sequence[str]) -> list[list[str]]:
+    """What users write, as the parser wants it: the command, each recipe file, and all other options.
 
     Hyphens in option names become underscores, a bare switch gets its `true`, one that may also name a
-    file too, each --set or --prompt is added, as it stands, to those before it, and the recipe file comes
-    first, so that every option beats it.
+    file too, each --set or --prompt is added, as it stands, to those before it, and the recipe files come
+    first, so that every option beats them.
     """
     fields = dataclasses.fields(COMMANDS[arguments[0]][0]) if arguments and arguments[0] in COMMANDS else ()
     kinds = {f"--{field.name}": field.type for field in fields}
-    recipe, normal, before = [], [], ""
+    recipes: list[list[str]] = []
+    normal: list[str] = []
+    before = ""
     for argument, following in zip_longest(arguments, arguments[1:], fillvalue="--"):
         name, equals, value = argument.partition("=")
         if not argument.startswith("--"):
@@ -157,9 +168,14 @@ def _normalised(arguments: Sequence[str]) -> list[str]:
             elif kind == list[str]:
                 name, value = name + "+", _quoted(value) if equals else value
             argument = name + equals + value
-        (recipe if "--config" in (name, before) else normal).append(argument)
+        if name == "--config":
+            recipes.append([argument])
+        elif before == "--config":
+            recipes[-1].append(argument)
+        else:
+            normal.append(argument)
         before = "" if equals else name.removesuffix("+")
-    return [*normal[:1], *recipe, *normal[1:]]
+    return [normal[:1], *recipes, normal[1:]]
 
 
 def _quoted(item: str) -> str:

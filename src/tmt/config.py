@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -12,7 +13,8 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tmt.errors import InputError, unknown
-from tmt.model.checks import require, require_positive
+from tmt.model.checks import changed, require, require_positive
+from tmt.whole_file import replaced
 
 if TYPE_CHECKING:
     from tmt.tokens import Source
@@ -123,28 +125,20 @@ class OptimConfig:
         for name in ("weight_decay", "small_decay", "grad_clip", "exit_gate_coeff"):
             require(getattr(self, name) >= 0, self, name, "must not be negative")
 
-
-RECIPES: dict[str, dict[str, dict[str, Any]]] = {
-    "modern": {"optim": {}, "model": {"dropout": 0.0}, "train": {}},
-    "paper": {
-        "optim": dict(
-            optimizer="adamw", lr=3e-4, adamw_lr=3e-4, min_lr_ratio=0.1, ema_decay=0.0, weight_decay=0.1
-        ),
-        "model": {"dropout": 0.1},
-        "train": {},
-    },
-    "golf": {
-        "optim": dict(
-            lr=0.022, adamw_lr=0.03, small_lr=0.02, weight_decay=0.095, small_decay=0.02, grad_clip=0.3,
-            momentum=0.97, momentum_start=0.92, momentum_warmup=0.326, equal_rows=True,
-            schedule="warmdown", warmup=0.0, min_lr_ratio=0.0, ema_decay=0.997, ema_ramp=True,
-        ),
-        "model": {"dropout": 0.0},
-        "train": {"priming": 2},
-    },
-}  # fmt: skip
-"""What a recipe sets, below the flags and overrides: "paper" is the published one of TMT, "modern" ours,
-"golf" that of the parameter-golf records."""
+    def unused(self) -> dict[str, str]:
+        """Fields that differ from their defaults to no effect, and why."""
+        adamw = self.optimizer == "adamw"
+        muons = ("momentum", "momentum_start", "momentum_warmup", "equal_rows", "orthogonaliser")
+        reasons = dict.fromkeys(muons, "it is Muon's, and AdamW trains everything") if adamw else {}
+        if not adamw and self.momentum_start is None:
+            reasons["momentum_warmup"] = "without momentum_start the momentum is the same throughout"
+        elif not adamw and not self.momentum_warmup:
+            reasons["momentum_start"] = "momentum_warmup=0 leaves no time for it"
+        if self.schedule != "warmdown":
+            reasons["warmdown"] = f"schedule={self.schedule} has none"
+        if not self.ema_decay:
+            reasons["ema_ramp"] = "ema_decay=0 averages nothing"
+        return changed(self, reasons)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +177,7 @@ class TrainConfig:
         """Validate every field."""
         if (self.steps is None) == (self.minutes is None):
             raise InputError(
-                "give steps or minutes, one of the two; --minutes null takes back a recipe's minutes"
+                f"give steps or minutes, one of the two, not steps={self.steps} and minutes={self.minutes}"
             )
         for name in ("steps", "minutes"):
             require(getattr(self, name) is None or getattr(self, name) > 0, self, name, "must be above zero")
@@ -193,6 +187,11 @@ class TrainConfig:
         require(0 < self.eval_every <= 1, self, "eval_every", "must be in (0, 1]")
         require(self.priming >= 0, self, "priming", "must not be negative")
         require(self.seed >= 0, self, "seed", "must not be negative")
+
+    def unused(self) -> dict[str, str]:
+        """See :class:`OptimConfig`."""
+        reasons = {"priming": "it comes before a clock, and the budget is in steps"} if self.steps else {}
+        return changed(self, reasons)
 
     @property
     def tokens_per_step(self) -> int:
@@ -214,12 +213,27 @@ class RunConfig:
     train: TrainConfig
     init_from: str | None = None
     """Run folder whose weights it started from."""
+    corpus: str | None = None
+    """Digest of the tokens that it is trained on."""
 
     def save(self, folder: Path) -> None:
         """Write config.yaml."""
         content = {"format": FORMAT, **dataclasses.asdict(self)}
         text = yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        with replaced(folder / "config.yaml") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def require_effect(self, names: Iterable[str]) -> None:
+        """InputError for the first of these dotted names that was set and changes nothing."""
+        unused = {
+            f"{section}.{field}": (getattr(getattr(self, section), field), reason)
+            for section in ("model", "optim", "train")
+            for field, reason in getattr(self, section).unused().items()
+        }
+        for name in names:
+            if name in unused:
+                value, reason = unused[name]
+                raise InputError(f"{name}={value!r} has no effect: {reason}; leave it out")
 
     def check_unchanged(self, wanted: dict[str, Any]) -> None:
         """InputError naming the first dotted field of `wanted` that this configuration does not have."""
@@ -261,18 +275,41 @@ def readable(error: ArgumentError) -> str:
     return f"{key[1]}={value[1]!r} is not of type {' or '.join(types)}".replace("NoneType", "null")
 
 
-def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
-    """`["model.graph_k=12"]` to `{"model": {"graph_k": 12}}`; values are JSON or YAML."""
-    sections: dict[str, dict[str, Any]] = {"model": {}, "optim": {}, "train": {}}
+SECTIONS = ("model", "optim", "train", "data")
+"""Parts of a :class:`RunConfig`; a field of one is named `section.field`."""
+
+
+def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
+    """`["model.graph_k=12"]` to `{"model.graph_k": 12}`; values are JSON or YAML, the last of a field wins.
+
+    Raises:
+        InputError: an assignment is not of that form, or names no section.
+    """
+    fields: dict[str, Any] = {}
     for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        section, dot, name = path.partition(".")
-        if not (equals and dot and name):
+        name, equals, text = assignment.partition("=")
+        section, dot, field = name.partition(".")
+        if not (equals and dot and field):
             raise InputError(f"--set {assignment!r} is not of the form section.field=value")
-        if section not in sections:
-            raise unknown("section of --set", section, sections)
-        sections[section][name] = _value(text, assignment)
-    return sections
+        if section not in SECTIONS:
+            raise unknown("section of --set", section, SECTIONS)
+        fields[name] = _value(text, assignment)
+    return fields
+
+
+def model_overrides(assignments: Sequence[str], who: str) -> dict[str, Any]:
+    """`["model.graph_k=12"]` to `{"graph_k": 12}`; InputError where `who` is told of any other section."""
+    fields = parse_overrides(assignments)
+    for name in fields:
+        if not name.startswith("model."):
+            raise InputError(f"--set {name}: {who} takes model fields only, --set model.field=value")
+    return section_of(fields, "model")
+
+
+def section_of(fields: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """`{"model.graph_k": 12, …}` to `{"graph_k": 12}`."""
+    prefix = f"{section}."
+    return {name.removeprefix(prefix): value for name, value in fields.items() if name.startswith(prefix)}
 
 
 def _value(text: str, assignment: str) -> Any:

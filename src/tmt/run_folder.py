@@ -4,6 +4,7 @@ Only an artifact is unpacked with it.
 """
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +13,18 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
+from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build, model_overrides
 from tmt.errors import InputError
 from tmt.model import architecture
 
 if TYPE_CHECKING:
     from tmt.tokens import Tokenizer
 
+CONFIG = "config.yaml"
 WEIGHTS = "model.safetensors"
+METRICS = "metrics.jsonl"
+STATE = "last/training.safetensors"
+"""The full training state."""
 
 
 @contextmanager
@@ -60,10 +65,8 @@ def check_run(path: str | Path, overrides: Sequence[str] = ()) -> None:
 
 
 def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
-    sections = parse_overrides(list(overrides))
-    if sections["optim"] or sections["train"]:
-        raise InputError("a trained run takes --set model.field=value only")
-    fields = {**dataclasses.asdict(config.model), **sections["model"]}
+    changed = model_overrides(overrides, "a trained run")
+    fields = {**dataclasses.asdict(config.model), **changed}
     return dataclasses.replace(config, model=build(type(config.model), fields, f"{config.arch} model"))
 
 
@@ -88,7 +91,7 @@ def load_run_tokenizer(path: str | Path) -> "Tokenizer":
 def _read_config(folder: Path) -> RunConfig:
     if not folder.is_dir():
         raise InputError(f"there is no run folder {folder}; make one with `tmt train --out {folder}`")
-    path = _require_file(folder, "config.yaml", "is this the folder that `tmt train --out` named?")
+    path = _require_file(folder, CONFIG, "is this the folder that `tmt train --out` named?")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         version = content.pop("format")
@@ -104,11 +107,32 @@ def _read_config(folder: Path) -> RunConfig:
             optim=build(OptimConfig, content["optim"], "optim"),
             train=build(TrainConfig, content["train"], "train"),
             init_from=content["init_from"],
+            corpus=content.get("corpus"),
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, UnicodeError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error!r}") from error
+
+
+def require_new_run(folder: Path) -> None:
+    """InputError where a run cannot begin in that folder: it holds one or a part of one, or is no folder."""
+    if (folder / CONFIG).exists():
+        raise InputError(f"{folder} holds a run already; add --resume, or name another folder with --out")
+    for name in (WEIGHTS, METRICS, STATE):
+        if (folder / name).exists():
+            raise InputError(
+                f"{folder} holds the {name} of a run without its {CONFIG}; name another folder with --out"
+            )
+    require_writable(folder / CONFIG)
+
+
+def require_writable(path: Path) -> None:
+    """InputError where no file can be made at that path; folders on the way may be missing."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        what = f"{path} is a folder" if path.is_dir() else f"{folder} is no folder that can be written"
+        raise InputError(f"cannot write {path}: {what}")
 
 
 def create_folder(folder: Path, config: RunConfig, tokenizer: "Tokenizer") -> None:

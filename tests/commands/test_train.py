@@ -27,7 +27,8 @@ def test_a_run_folder_is_complete(arch: str, train: Callable[..., Result], tmp_p
     result = train(folder, "--steps=6", "--accumulate=2", "--set=train.log_every=3", arch=arch)
     assert result.code == 0
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
-        "config.yaml", "tokenizer.json", "model.safetensors", "metrics.jsonl", "last/training.safetensors",
+        ".lock", "config.yaml", "tokenizer.json", "model.safetensors", "metrics.jsonl",
+        "last/training.safetensors",
     }  # fmt: skip
     steps = [line for line in metrics(folder) if "loss" in line]
     assert [line["step"] for line in steps] == [3, 6]
@@ -66,7 +67,7 @@ def test_it_starts_from_the_weights_and_tokenizer_of_another_run(
 ):
     folder = tmp_path / "next"
     frozen = ["--lr=1e-12", "--set=optim.adamw_lr=1e-12", "--set=optim.weight_decay=0"]
-    assert train(folder, "--steps=1", f"--init-from={trained}", "--tokenizer=bpe:300", *frozen).code == 0
+    assert train(folder, "--steps=1", f"--init-from={trained}", *frozen).code == 0
     config = load_config(folder)
     assert (config.init_from, config.model) == (str(trained), load_config(trained).model)
     assert (folder / "tokenizer.json").read_text() == (trained / "tokenizer.json").read_text()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from trainers import make_trainer
 
-from tmt.config import RECIPES
+from tmt.recipes import RECIPES
 from tmt.training import muon
 
 RUNS: dict[str, dict[str, Any]] = {

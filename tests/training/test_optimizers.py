@@ -8,9 +8,10 @@ from torch import nn
 from torch.optim import AdamW
 
 from tiny_models import MIXERS, VARIANTS, tiny
-from tmt.config import RECIPES, OptimConfig
+from tmt.config import OptimConfig
 from tmt.model import build_model
 from tmt.model.golf_config import GolfConfig
+from tmt.recipes import RECIPES
 from tmt.training.muon import Muon
 from tmt.training.optimizers import build_optimizers, describe, parameter_groups
 

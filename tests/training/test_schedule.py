@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch.optim import SGD
 from trainers import make_trainer, run
 
-from tmt.config import RECIPES, OptimConfig
+from tmt.config import OptimConfig
+from tmt.recipes import RECIPES
 from tmt.training.scheduler import cosine_warmup, cosine_warmup_scheduler, momentum, rate_factor
 
 

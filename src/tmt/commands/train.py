@@ -1,6 +1,7 @@
 """`tmt train`: from a corpus to a run folder with a trained model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,13 +15,14 @@ from tmt.evaluate import score
 from tmt.model import build_model
 from tmt.model.base import LanguageModel
 from tmt.options.train import TrainOptions, resolve
-from tmt.run_folder import create_folder, load_config, load_run_tokenizer
+from tmt.run_folder import create_folder, load_config, load_run_tokenizer, require_new_run
 from tmt.text import SPLITS
 from tmt.tokens import Source, Tokenizer, TokenSplits, load_tokenizer
 from tmt.training.distributed import Ranks
 from tmt.training.log import MetricsLog, Progress, summary_writer
 from tmt.training.loop import Trainer
 from tmt.training.optimizers import describe, parameter_groups
+from tmt.writer_lock import sole_writer
 
 
 def train(options: TrainOptions) -> None:
@@ -28,6 +30,13 @@ def train(options: TrainOptions) -> None:
     device = checked_device(options.device)
     if options.tensorboard:
         summary_writer()
+    with sole_writer(options.folder):
+        if not options.resume:
+            require_new_run(options.folder)  # once more: another process may have been faster
+        _train(options, device)
+
+
+def _train(options: TrainOptions, device: torch.device) -> None:
     folder = options.folder
     config, tokenizer, splits = _resume(options) if options.resume else _begin(options)
     ranks = Ranks(device)
@@ -57,21 +66,29 @@ def train(options: TrainOptions) -> None:
 
 def _begin(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
     """Configuration, tokenizer and tokens of a new run; every mistake is found before the long work."""
-    source = resolve(options, vocab_size=2).data.open()
+    first = resolve(options, vocab_size=2)
+    source = first.data.open()
     if options.init_from:
-        load_config(options.init_from)
         tokenizer = load_run_tokenizer(options.init_from)
     else:
-        tokenizer = source.tokenizer(options.tokenizer)
+        tokenizer = source.tokenizer(first.data.tokenizer)
     config = resolve(options, tokenizer.vocab_size)
-    return config, tokenizer, _tokens(config, tokenizer, source)
+    splits = _tokens(config, tokenizer, source)
+    return replace(config, corpus=splits.key), tokenizer, splits
 
 
 def _resume(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
     """The same of an old run."""
     config = load_config(options.folder)
     tokenizer = load_tokenizer(options.folder)
-    return config, tokenizer, _tokens(config, tokenizer, config.data.open())
+    source = config.data.open()
+    splits = _tokens(config, tokenizer, source)
+    if config.corpus not in (None, splits.key):
+        raise InputError(
+            f"the tokens of {source.name} are not those that {options.folder} began with; bring the "
+            f"text back, or start a new run with --init-from {options.folder}"
+        )
+    return config, tokenizer, splits
 
 
 def _tokens(config: RunConfig, tokenizer: Tokenizer, source: Source) -> TokenSplits:
@@ -122,8 +139,8 @@ def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits) -> 
 
 
 def _run(trainer: Trainer, options: TrainOptions) -> bool:
-    progress = Progress(trainer.ranks.first, trainer.share)
     log = MetricsLog(options.folder, trainer.step, options.tensorboard) if trainer.ranks.first else None
+    progress = Progress(trainer.ranks.first, trainer.share)
     try:
         return trainer.run(progress, log)
     finally:

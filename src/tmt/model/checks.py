@@ -1,5 +1,7 @@
 """Checks that name the field, its value and the reason."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from tmt.errors import InputError
@@ -15,3 +17,9 @@ def require_positive(config: Any, *fields: str) -> None:
     """Every named field must be above zero."""
     for field in fields:
         require(getattr(config, field) > 0, config, field, "must be above zero")
+
+
+def changed(config: Any, reasons: Mapping[str, str]) -> dict[str, str]:
+    """Those of the fields in `reasons` that differ from their defaults."""
+    usual = {field.name: field.default for field in fields(config)}
+    return {name: reason for name, reason in reasons.items() if getattr(config, name) != usual[name]}

@@ -46,6 +46,10 @@ class ModelConfig:
                 choices = get_args(kind)
                 require(getattr(self, field) in choices, self, field, f"is none of {', '.join(choices)}")
 
+    def unused(self) -> dict[str, str]:
+        """Fields that are set to no effect as the others stand, and why."""
+        return {}
+
     def require_heads(self, *, rotated: bool) -> None:
         """InputError unless there are heads of equal width, an even one where positions rotate pairs."""
         require_positive(self, "n_heads")

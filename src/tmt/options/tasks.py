@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from tmt.config import parse_overrides
+from tmt.config import model_overrides
 from tmt.errors import InputError
 from tmt.model.checks import require
 from tmt.model.registry import architecture
@@ -96,12 +96,7 @@ class TasksOptions(Options):
     @property
     def model_fields(self) -> dict[str, Any]:
         """The model fields that are set."""
-        sections = parse_overrides(self.set)
-        for section in ("optim", "train"):
-            if sections[section]:
-                name = next(iter(sections[section]))
-                raise InputError(f"--set {section}.{name}: tasks take model fields only")
-        return sections["model"]
+        return model_overrides(self.set, "a task")
 
     @property
     def sizes(self) -> dict[str, str]:

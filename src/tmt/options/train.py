@@ -1,17 +1,20 @@
 """The options of `tmt train`, and the run configuration they resolve to."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tmt.config import RECIPES, DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
+from tmt.config import DataConfig, OptimConfig, RunConfig, TrainConfig, build, section_of
 from tmt.errors import InputError
 from tmt.model.registry import ArchitectureName, architecture
 from tmt.options import Options
-from tmt.run_folder import load_config
+from tmt.options.layers import Layer, merged
+from tmt.recipes import RECIPES
+from tmt.run_folder import load_config, require_new_run
+from tmt.writer_lock import require_no_writer
 
 DEFAULT_MINUTES = 5.0
-DATA_FIELDS = ("text_field", "max_bytes", "separator", "on_bad_row", "follow_links", "tokenizer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,72 +77,76 @@ class TrainOptions(Options):
     """Model fields, in a recipe file."""
     optim: dict[str, Any] = field(default_factory=dict)
     """Optimiser fields, in a recipe file."""
+    train: dict[str, Any] = field(default_factory=dict)
+    """Fields of the course of training, in a recipe file."""
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """What was given: by each file, then on the command line; of options made in Python, no defaults."""
+        usual = type(self)()
+        names = [f.name for f in fields(self)]
+        return ({n: getattr(self, n) for n in names if getattr(self, n) != getattr(usual, n)},)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the options in any of the layers."""
+        return frozenset(name for layer in self.layers for name in layer)
 
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return self.out or Path("runs") / f"{self.arch}-{self.preset}"
+        if self.out is not None:
+            return self.out
+        source = None if self.init_from is None else load_config(self.init_from)
+        return Path("runs") / f"{self.arch}-{_preset(self, source)}"
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
         if self.resume:
+            require_no_writer(self.folder)
             if self.folder.is_file():
                 raise InputError(
                     f"{self.folder} holds no training state; start from its weights with --init-from"
                 )
-            load_config(self.folder).check_unchanged(given_fields(self, given))
+            load_config(self.folder).check_unchanged(merged({}, self.layers))
             return
-        if (self.folder / "config.yaml").exists():
-            raise InputError(
-                f"{self.folder} holds a run already; add --resume, or name another folder with --out"
-            )
-        if self.init_from is None or not self.init_from.is_file():
+        artifact = self.init_from is not None and self.init_from.is_file()
+        if not artifact:
             resolve(self, vocab_size=2).data.check()
-
-
-def given_fields(options: TrainOptions, given: frozenset[str]) -> dict[str, Any]:
-    """The given options as dotted fields of a RunConfig."""
-    sections = {"data": "data.source", "lr": "optim.lr"}
-    sections |= dict.fromkeys(("arch", "preset", "recipe", "init_from"), "")
-    sections |= {name: f"data.{name}" for name in DATA_FIELDS}
-    train = ("steps", "minutes", "batch_size", "seq_len", "accumulate", "seed", "precision")
-    sections |= {name: f"train.{name}" for name in train}
-    fields = {sections[name] or name: getattr(options, name) for name in given if name in sections}
-    for section, values in _overrides(options).items():
-        fields |= {f"{section}.{name}": value for name, value in values.items()}
-    return fields
+        if not artifact or self.out is not None:
+            require_no_writer(self.folder)
+            require_new_run(self.folder)
 
 
 def resolve(options: TrainOptions, vocab_size: int) -> RunConfig:
-    """Preset, recipe, flags and overrides, in rising order, as one configuration."""
-    arch, overrides = architecture(options.arch), _overrides(options)
-    recipe = RECIPES[options.recipe]
-    if "vocab_size" in overrides["model"]:
+    """The configuration that the options come to, for a tokenizer of so many tokens.
+
+    Raises:
+        InputError: a value is bad, contradicts another, or was given and has no effect; a run to start from
+            is not there, or does not fit.
+    """
+    source = None if options.init_from is None else load_config(options.init_from)
+    said = merged({}, options.layers)
+    if "model.vocab_size" in said:
         raise InputError("model.vocab_size comes from the tokenizer; choose another --tokenizer instead")
-    if options.init_from:
-        source = load_config(options.init_from)
-        if source.arch != options.arch:
-            raise InputError(f"--init-from {options.init_from} is a {source.arch}, not a {options.arch}")
-        start = asdict(source.model)
-    else:
-        start = {**asdict(arch.configure(options.preset, {})), **recipe["model"]}
-    model = {**start, **overrides["model"], "vocab_size": vocab_size}
-    optim = {**recipe["optim"], **_learning_rate(options, overrides["optim"]), **overrides["optim"]}
-    names = ("steps", "minutes", "batch_size", "seq_len", "accumulate", "seed", "precision")
-    train = recipe["train"] | {name: getattr(options, name) for name in names} | overrides["train"]
-    if train["steps"] is None and train["minutes"] is None:
-        train["minutes"] = DEFAULT_MINUTES
-    data = {"source": options.data} | {name: getattr(options, name) for name in DATA_FIELDS}
+    values = merged(_start(options, source), options.layers)
+    values["model.vocab_size"] = vocab_size
+    if source is not None:
+        _require_inherited(options, source, said.get("data.tokenizer", "auto"))
+        values["data.tokenizer"] = source.data.tokenizer
+    if values.get("train.steps") is None and values.get("train.minutes") is None:
+        values["train.minutes"] = DEFAULT_MINUTES
     config = RunConfig(
         arch=options.arch,
-        preset=options.preset,
+        preset=_preset(options, source),
         recipe=options.recipe,
-        model=build(arch.config, model, f"{options.arch} model"),
-        data=build(DataConfig, data, "data"),
-        optim=build(OptimConfig, optim, "optim"),
-        train=build(TrainConfig, train, "train"),
+        model=build(architecture(options.arch).config, section_of(values, "model"), f"{options.arch} model"),
+        data=build(DataConfig, section_of(values, "data"), "data"),
+        optim=build(OptimConfig, section_of(values, "optim"), "optim"),
+        train=build(TrainConfig, section_of(values, "train"), "train"),
         init_from=None if options.init_from is None else str(options.init_from),
     )
+    config.require_effect(said)
     if config.train.seq_len > config.model.longest:
         raise InputError(
             f"seq_len={config.train.seq_len} exceeds the model's {config.model.limit}; "
@@ -148,18 +155,34 @@ def resolve(options: TrainOptions, vocab_size: int) -> RunConfig:
     return config
 
 
-def _learning_rate(options: TrainOptions, overrides: dict[str, Any]) -> dict[str, float]:
-    """What --lr sets: the rate of the matrices, and of everything where AdamW trains everything."""
-    if options.lr is None:
-        return {}
-    optimizer = overrides.get("optimizer", RECIPES[options.recipe]["optim"].get("optimizer"))
-    names = ("lr", "adamw_lr", "small_lr") if optimizer == "adamw" else ("lr",)
-    return dict.fromkeys(names, options.lr)
+def _start(options: TrainOptions, source: RunConfig | None) -> dict[str, Any]:
+    """Preset and recipe as dotted fields; in their place the model of the run that is started from.
+
+    That one changes by a recipe only where one is named.
+    """
+    recipe = RECIPES[options.recipe]
+    if source is None:
+        model = asdict(architecture(options.arch).configure(options.preset, {})) | recipe["model"]
+    else:
+        model = asdict(source.model) | (recipe["model"] if "recipe" in options.given else {})
+    sections = {**recipe, "model": model}
+    return {f"{section}.{name}": value for section, part in sections.items() for name, value in part.items()}
 
 
-def _overrides(options: TrainOptions) -> dict[str, dict[str, Any]]:
-    """The overrides of a recipe file, then those of --set."""
-    sections = parse_overrides(options.set)
-    sections["model"] = {**options.model, **sections["model"]}
-    sections["optim"] = {**options.optim, **sections["optim"]}
-    return sections
+def _preset(options: TrainOptions, source: RunConfig | None) -> str:
+    """The size that was named, or that of the run that is started from."""
+    return options.preset if source is None or "preset" in options.given else source.preset
+
+
+def _require_inherited(options: TrainOptions, source: RunConfig, tokenizer: str) -> None:
+    """InputError where an option asks for another model or tokenizer than those that are started from."""
+    wanted = {"arch": options.arch, "preset": _preset(options, source)}
+    own = {"arch": source.arch, "preset": source.preset}
+    if tokenizer != "auto":
+        wanted["tokenizer"], own["tokenizer"] = tokenizer, source.data.tokenizer
+    for name, value in wanted.items():
+        if value != own[name]:
+            raise InputError(
+                f"--init-from {options.init_from} brings its own {name}: say --{name} {own[name]}, "
+                f"not {value}"
+            )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -41,6 +42,16 @@ class TokenSplits:
     documents: Mapping[Split, int]
     bytes: Mapping[Split, int]
     notes: Sequence[str] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """Hexadecimal digest of the tokens of all splits and of the files they lie in."""
+        digest = sha256()
+        for split in SPLITS:
+            for shard in getattr(self, split).shards:
+                digest.update(f"{split} {len(shard.tokens)} {shard.tokens.dtype} ".encode())
+                digest.update(shard.tokens.data)
+        return digest.hexdigest()
 
 
 def prepare(corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> TokenSplits:

@@ -9,32 +9,46 @@ from tqdm import tqdm
 
 from tmt.checkpoint import write_safely
 from tmt.errors import InputError
+from tmt.run_folder import METRICS
 
 
 class MetricsLog:
     """Appends one JSON object a line to metrics.jsonl, and mirrors numbers to TensorBoard when asked."""
 
     def __init__(self, folder: Path, resume_step: int, tensorboard: bool):
-        """Drops lines beyond `resume_step`: a resumed run writes them again."""
-        self._path = folder / "metrics.jsonl"
-        kept = _lines(self._path, resume_step).encode()
-        write_safely(self._path, lambda temporary: temporary.write_bytes(kept))
+        """Drops lines beyond `resume_step`, which the run writes again, and damaged ones, which it names.
+
+        TensorBoard's files are made anew from the lines that are kept.
+        """
+        self._path = folder / METRICS
+        lines = _lines(self._path, resume_step)
+        write_safely(self._path, lambda temporary: temporary.write_bytes(b"".join(lines)))
         self._file = self._path.open("ab", buffering=0)
         self._board = None
         if tensorboard:
-            self._board = summary_writer()(str(folder / "tensorboard"), purge_step=resume_step or None)
+            for events in (folder / "tensorboard").glob("events.out.tfevents.*"):
+                events.unlink()
+            self._board = summary_writer()(str(folder / "tensorboard"))
+            for line in lines:
+                self._mirror(json.loads(line))
 
     def write(self, step: int, **figures: Any) -> None:
         """One line: the step and its figures."""
+        line = {"step": step, **figures}
         try:
-            self._file.write((json.dumps({"step": step, **figures}) + "\n").encode())
+            self._file.write((json.dumps(line) + "\n").encode())
         except OSError as error:
             raise InputError(
                 f"cannot write {self._path}: {error.strerror}; go on with --resume once it can be"
             ) from error
-        if self._board is not None:
-            for name, value in figures.items():
-                self._board.add_scalar(name, value, step)
+        self._mirror(line)
+
+    def _mirror(self, line: dict[str, Any]) -> None:
+        if self._board is None:
+            return
+        for name, value in line.items():
+            if name != "step" and isinstance(value, int | float):
+                self._board.add_scalar(name, value, line["step"])
 
     def close(self) -> None:
         """Flush and close."""
@@ -69,10 +83,31 @@ class Progress:
         self._bar.close()
 
 
-def _lines(path: Path, step: int) -> str:
-    """The lines of an earlier session as far as `step`; one that was cut off is dropped."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if step and path.exists() else []
-    return "".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step)
+def _lines(path: Path, step: int) -> list[bytes]:
+    """The lines of an earlier session as far as `step`; the last one is dropped if it was cut off."""
+    kept: list[bytes] = []
+    if not step or not path.exists():
+        return kept
+    with path.open("rb") as file:
+        lines = file.readlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            if _step(line) <= step:
+                kept.append(line)
+        except (ValueError, RecursionError):
+            message = f"tmt: {path}, line {number} is damaged and is left out: {line[:40]!r}"
+            print(message, file=sys.stderr)
+    return kept
+
+
+def _step(line: bytes) -> int:
+    """The step of a line; ValueError where it is none that :meth:`MetricsLog.write` has written."""
+    content = json.loads(line)
+    if not isinstance(content, dict) or type(content.get("step")) is not int:
+        raise ValueError("no object with a step")
+    return content["step"]
 
 
 def summary_writer() -> type:

@@ -14,6 +14,7 @@ from tmt.checkpoint import save_weights
 from tmt.config import RunConfig
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
+from tmt.run_folder import STATE
 from tmt.tokens import TokenStream
 from tmt.training.distributed import Ranks
 from tmt.training.interrupt import Interrupt
@@ -187,4 +188,4 @@ class Trainer(Stepper):
     @staticmethod
     def state_path(folder: Path) -> Path:
         """Where the training state lies in a run folder."""
-        return folder / "last" / "training.safetensors"
+        return folder / STATE

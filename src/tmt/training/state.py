@@ -24,9 +24,10 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def load_state(path: Path) -> dict[str, Any]:
     """What :func:`save_state` wrote; InputError where the file is missing or damaged."""
     tensors, metadata = read_safely(path, read_with_metadata)
-    if "state" not in metadata:
-        raise InputError(f"{path} holds no training state")
-    return _restore(json.loads(metadata["state"]), tensors)
+    try:
+        return _restore(json.loads(metadata["state"]), tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} holds no training state, or a damaged one") from error
 
 
 def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

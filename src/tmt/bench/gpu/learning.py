@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from tmt.bench.models import SEED
-from tmt.config import RECIPES, DataConfig, OptimConfig, RunConfig, TrainConfig
+from tmt.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from tmt.evaluate import score
 from tmt.model.base import LanguageModel
 from tmt.model.registry import architecture, build_model
+from tmt.recipes import RECIPES
 from tmt.training.distributed import Ranks
 from tmt.training.log import Progress
 from tmt.training.loop import Trainer
