@@ -189,7 +189,7 @@ def rows_in(name: str) -> bytes:
 )
 def test_a_file_that_is_cut_short(tmp_path: Path, name: str) -> None:
     path = put(tmp_path / name, rows_in(name)[:-9])
-    with pytest.raises(InputError, match=rf"cannot read .*{name}: .*(after [\d,]+ rows)?") as error:
+    with pytest.raises(InputError, match=rf"cannot read .*{name}: .*") as error:
         read(path)
     assert "\n" not in str(error.value)
     tally = Tally()
@@ -224,6 +224,65 @@ def test_whatever_is_damaged_nothing_but_one_line_comes_out(
     assert complaint == "" or name in complaint
     for text in read(path, on_bad_row="skip") + read(path, on_bad_row="replace"):
         text.encode()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@many
+@given(st.lists(JSON | st.fixed_dictionaries({"text": JSON}), max_size=8))
+def test_any_json_is_text_or_a_bad_row(tmp_path: Path, values: list) -> None:
+    good = [v["text"] for v in values if isinstance(v, dict) and isinstance(v.get("text"), str)]
+    good = [text for text in good if text.strip() and text == text.encode(errors="replace").decode()]
+    null = sum(isinstance(v, dict) and "text" in v and v["text"] is None for v in values)
+    for kind, content in (
+        ("jsonl", "".join(json.dumps(value) + "\n" for value in values)),
+        ("json", json.dumps(values)),
+    ):
+        tally, path = Tally(), put(tmp_path / f"a.{kind}", content)
+        assert read(path, tally, on_bad_row="skip") == good
+        assert tally.null == null
+        blank = sum(
+            isinstance(v, dict) and isinstance(v.get("text"), str) and not v["text"].strip() for v in values
+        )
+        assert tally.faults.total() == len(values) - len(good) - null - blank
+
+
+ENCODINGS = [
+    "utf-8",
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-le",
+    "utf-32",
+    "latin1",
+    "cp1252",
+    "koi8-r",
+    "shift_jis",
+    "utf-7",
+]
+
+
+@many
+@given(
+    text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+    name=st.sampled_from(ENCODINGS),
+)
+@pytest.mark.parametrize("kind", [".txt", ".jsonl", ".json", ".csv"])
+def test_whatever_the_encoding_it_is_text_or_one_line(
+    tmp_path: Path, kind: str, text: str, name: str
+) -> None:
+    content = MAKERS[kind]([text, text]).decode().encode(name, errors="ignore")
+    path = put(tmp_path / f"a{kind}", content)
+    complaint = complaint_of(path)
+    assert "\n" not in complaint
+    assert complaint == "" or f"a{kind}" in complaint
+    if not name.startswith("utf-8"):
+        return
+    assert complaint == "" or kind == ".csv"
 
 
 def test_parquet_with_bytes_that_are_no_text(tmp_path: Path) -> None:

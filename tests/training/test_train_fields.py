@@ -155,7 +155,9 @@ def test_text_is_read_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     rows = "".join(json.dumps({"text": f"one {i:02}###two {i:02}"}) + "\n" for i in range(40))
     outside.write_text(rows + '{"text": 5}\n', encoding="utf-8")
     (folder / "linked.jsonl").symlink_to(outside)
-    (folder / "a.jsonl").write_text("".join(json.dumps({"text": f"{i:02}"}) + "\n" for i in range(40)))
+    (folder / "a.jsonl").write_text(
+        "".join(json.dumps({"text": f"{i:02}"}) + "\n" for i in range(40)), encoding="utf-8"
+    )
     own: dict[str, Any] = dict(source=str(folder), tokenizer="bytes")
     assert tokens_of(DataConfig(**own)) == 40 * 3
     with pytest.raises(InputError, match=r"linked\.jsonl, line 41: expected text, found int"):
