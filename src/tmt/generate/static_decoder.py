@@ -43,7 +43,7 @@ class StaticDecoder:
         self._logits: Tensor | None = None
         self._captured: captured.Captured | None = None
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # in which autocast keeps no weights that could go before the graph
     def __call__(self, tokens: Tensor) -> Tensor:
         """Read (B, 1) tokens; the logits (B, V) after them, which the next call may overwrite.
 
@@ -71,16 +71,9 @@ class StaticDecoder:
         self._captured = captured.Captured(device) if captured.possible(device) else None
 
     def _step(self) -> None:
-        device = self._tokens.device.type
-        # weights in another type that autocast keeps would go before the graph that reads them
-        with torch.autocast(device, enabled=torch.is_autocast_enabled(device), cache_enabled=False):
-            output = self._model(
-                self._tokens,
-                self._state,
-                last_only=True,
-                return_diagnostics=False,
-                capacity=self._capacity,
-            )
+        output = self._model(
+            self._tokens, self._state, last_only=True, return_diagnostics=False, capacity=self._capacity
+        )
         self._logits = output.logits[:, -1]
         if not self._adopted:
             self._state, self._adopted = output.state, True
