@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tmt.bench.gpu import page, visit
+from tmt.bench.gpu import page, replay, visit
 from tmt.bench.gpu.card import PEAKS, peak
 from tmt.bench.gpu.models import flops
 from tmt.bench.gpu.parts import PARTS, Task
@@ -17,6 +17,7 @@ from tmt.bench.gpu.visit import Visit
 from tmt.bench.gpu.window import WINDOW, anchors_first, block_mask, draw, flex
 from tmt.bench.models import build
 from tmt.bench.parity import relative_error
+from tmt.generate.static_decoder import StaticDecoder
 
 pytest_plugins = ["command_line"]
 
@@ -110,6 +111,14 @@ def test_known_cards(card: str, known: float, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tmt.bench.gpu.card.name", lambda device: card)
     assert peak(CPU) == (known, "the maker's figure")
     assert len(PEAKS) == len(set(PEAKS))
+
+
+def test_replayed_decoding_is_timed_only_where_its_logits_are_right(monkeypatch: pytest.MonkeyPatch):
+    read = StaticDecoder.__call__
+    monkeypatch.setattr(StaticDecoder, "__call__", lambda self, tokens: 1.01 * read(self, tokens))
+    (row, other) = replay.rows(Task(CPU, True, 1.0).settings((16,)))
+    assert "transformer (replayed) is not timed: its logits differs" in row["error"]
+    assert "tmt (replayed) is not timed: its logits differs" in other["error"]
 
 
 @pytest.mark.parametrize("arch", ["transformer", "tmt"])

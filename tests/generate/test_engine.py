@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from graph_stand_in import pretend
 from tiny_models import tiny
 from tmt.errors import InputError
-from tmt.generate import Sampler, generate_tokens
+from tmt.generate import Sampler, generate_tokens, static_decoder
 from tmt.model.base import LanguageModel
 
 GREEDY = Sampler(temperature=0)
@@ -31,6 +32,17 @@ def test_cached_ragged_batch_equals_recomputing_each_prompt(variant: str):
     written = write(model, PROMPTS)
     assert written == [recompute(model, prompt) for prompt in PROMPTS]
     assert len({token for row in written for token in row}) > 3
+
+
+@pytest.mark.parametrize("variant", ["transformer", "plain"])
+def test_replayed_steps_write_the_same(variant: str, monkeypatch: pytest.MonkeyPatch):
+    """As on CUDA: past a doubling of the buffers, and past the longest sequence, which is read anew."""
+    model = tiny(variant, max_seq_len=40)
+    expected = write(model, PROMPTS, count=30, recrop=True)
+    graphs = pretend(monkeypatch)
+    monkeypatch.setattr(static_decoder, "LEAST", 20)
+    assert write(model, PROMPTS, count=30, recrop=True) == expected
+    assert [graph.replays for graph in graphs] == [13, 8]
 
 
 def test_tokens_leave_early_while_writing():

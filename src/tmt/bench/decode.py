@@ -43,12 +43,13 @@ class Decoder:
 
     def __init__(self, model: LanguageModel):
         self._model = model
-        self._state: State | None = None
+        self.state: State | None = None
+        """Behind those tokens; the next call consumes it."""
 
     def read(self, tokens: Tensor) -> Tensor:
         """Take in (B, T) tokens; the logits (B, V) after the last of them."""
-        output = self._model(tokens, self._state, last_only=True, return_state=True, return_diagnostics=False)
-        self._state = output.state
+        output = self._model(tokens, self.state, last_only=True, return_state=True, return_diagnostics=False)
+        self.state = output.state
         return output.logits[:, -1]
 
 
@@ -68,12 +69,16 @@ def step_pair(
     """One more token a call; the first one beyond the context may enlarge the buffers, and is not timed."""
     calls = []
     for model in models:
-        decoder = Decoder(model)
-        tokens = draw_tokens(model, settings.batch, length + 1)
-        for chunk in tokens[:, :-1].split(CHUNK, 1):
-            inference(partial(decoder.read, chunk), dtype, settings.device)()
+        decoder, tokens = Decoder(model), draw_tokens(model, settings.batch, length + 1)
+        read_context(decoder, tokens[:, :-1], dtype, settings.device)
         calls.append(inference(partial(decoder.read, tokens[:, -1:]), dtype, settings.device))
     return Pair(*calls, tokens=settings.batch, facts={"preset": settings.preset})
+
+
+def read_context(decoder: Decoder, tokens: Tensor, dtype: Precision, device: torch.device) -> None:
+    """Take in (B, S) tokens, part by part."""
+    for chunk in tokens.split(CHUNK, 1):
+        inference(partial(decoder.read, chunk), dtype, device)()
 
 
 def _remembering(model: LanguageModel) -> str | None:

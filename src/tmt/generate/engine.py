@@ -1,16 +1,21 @@
 """Decoding: the prompts in one pass, then one token a step from the cached state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from tmt.errors import InputError
+from tmt.generate import captured
 from tmt.generate.sampling import Sampler, row_generators
+from tmt.generate.static_decoder import StaticDecoder
 from tmt.layers.cache import State
 from tmt.model.base import LanguageModel
 from tmt.model.common_config import ModelConfig
+
+Read = Callable[[Tensor], Tensor]
+"""Takes in one more token (B, 1) of every row; the logits (B, V) after it, until the next call."""
 
 
 def generate_tokens(
@@ -76,13 +81,13 @@ def _steps(
 ) -> Iterator[list[int | None]]:
     running, window = [True] * len(prompts), model.config.longest
     rows = [list(prompt) for prompt in prompts]
-    tokens, lengths = _latest(rows, window)
-    state: State | None = None
-    for _ in range(max_new_tokens):
-        if state is not None and max(map(len, rows)) > window:
-            tokens, lengths = _latest(rows, window)
-            state = None
-        logits, state = _forward(model, tokens, state, lengths)
+    read: Read | None = None
+    for step in range(max_new_tokens):
+        longest = max(map(len, rows))
+        if read is None or longest > window:
+            logits, read = _begin(model, rows, min(window, longest + max_new_tokens - step))
+        else:
+            logits = read(torch.tensor([row[-1:] for row in rows]))
         chosen = sampler(logits, generators)
         ids = chosen.tolist()
         yield [token if live else None for token, live in zip(ids, running, strict=True)]
@@ -91,7 +96,25 @@ def _steps(
         running = [live and token != stop for token, live in zip(ids, running, strict=True)]
         if not any(running):
             return
-        tokens, lengths = chosen[:, None], None
+
+
+def _begin(model: LanguageModel, rows: list[list[int]], limit: int) -> tuple[Tensor, Read]:
+    """Read the rows, or their last tokens that fit: the logits (B, V) after them, and what reads on.
+
+    They will have `limit` tokens at most. On CUDA the steps that follow are replayed, where the model has
+    such steps (:class:`StaticDecoder`).
+    """
+    tokens, lengths = _latest(rows, model.config.longest)
+    logits, state = _forward(model, tokens, None, lengths)
+    if captured.possible(state[0].device) and model.decodes_statically:
+        return logits, StaticDecoder(model, state, tokens.shape[1], limit)
+
+    def read(tokens: Tensor) -> Tensor:
+        nonlocal state
+        logits, state = _forward(model, tokens, state, None)
+        return logits
+
+    return logits, read
 
 
 def _latest(rows: list[list[int]], window: int) -> tuple[Tensor, Tensor | None]:

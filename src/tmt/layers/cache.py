@@ -3,6 +3,10 @@
 A state is ``(lengths, tensor, tensor, …)``: the tokens seen per batch row (B,) int64, then the layers'
 tensors in the order in which the forward pass asks for them. A call consumes the state it is given (its
 buffers are written in place); clone the tensors to branch.
+
+Buffers are as long as the text so far, and grow. With a `capacity` they keep that length, and a call reads
+them whole: what lies beyond a row's tokens is masked by the tokens' positions, which the device alone knows.
+No shape and no path depends then on how much was read, so that a call can be captured in a CUDA graph.
 """
 
 from collections.abc import Callable
@@ -19,9 +23,28 @@ State = tuple[Tensor, ...]
 class Cache:
     """One forward call's view of the state: old tensors are taken in order, new ones collected in order."""
 
-    def __init__(self, tokens: Tensor, state: State | None, lengths: Tensor | None, keep: bool):
-        """Args: tokens (B, T); lengths (B,) valid tokens per row, the rest being padding (default: T)."""
+    def __init__(
+        self,
+        tokens: Tensor,
+        state: State | None,
+        lengths: Tensor | None,
+        keep: bool,
+        capacity: int | None = None,
+    ):
+        """A view of a state.
+
+        Args:
+            tokens: (B, T).
+            state: what an earlier call left.
+            lengths: (B,) valid tokens per row, the rest being padding (default: T).
+            keep: whether a state is wanted of this call.
+            capacity: see above; for one more token (B, 1) of rows that have read fewer than so many.
+        """
         batch, length = tokens.shape
+        self.fixed = capacity is not None
+        """Whether no shape depends on how much was read."""
+        if self.fixed and (state is None or length != 1 or lengths is not None):
+            raise InputError("a capacity is for one more token a row, after a state")
         device = tokens.device
         past = torch.zeros(batch, dtype=torch.long, device=device) if state is None else state[0]
         if past.shape[0] != batch:
@@ -32,7 +55,10 @@ class Cache:
             raise InputError(f"lengths {lengths.tolist()} must be in [1, {length}], the tokens of each row")
         self.past = past
         self.positions = past[:, None] + torch.arange(length, device=device)
-        self.reach = length if state is None else int(past.max()) + length
+        if capacity is not None:
+            self.reach = capacity
+        else:
+            self.reach = length if state is None else int(past.max()) + length
         self.keep = keep
         self.fresh = state is None
         self.work: list[Callable[[], int]] = []
@@ -63,6 +89,8 @@ class Cache:
     @torch.no_grad()
     def block_means(self, rows: Tensor, block: int) -> Tensor:
         """Means (B, S // block, R) of the blocks of `block` rows of stored (B, S, R); old ones are kept."""
+        if self.fixed:
+            return self._own_block_mean(rows, block)
         count = self.reach // block
         if self.fresh and not self.keep:
             return block_means(rows, block, 0, count)
@@ -71,6 +99,16 @@ class Cache:
         buffer[:, first:count] = block_means(rows, block, first, count - first)
         self._kept.append(buffer)
         return buffer[:, :count]
+
+    def _own_block_mean(self, rows: Tensor, block: int) -> Tensor:
+        """`block_means`, where every row's newest block alone is averaged: the token may complete it."""
+        own = self.positions // block
+        index = own * block + torch.arange(block, device=rows.device)
+        members = rows[self._row, index.clamp(max=self.reach - 1)]
+        buffer = self._buffer(rows, -(-self.reach // block))
+        buffer.index_put_((self._row, own), block_means(members, block, 0, 1))
+        self._kept.append(buffer)
+        return buffer
 
     def opened(self, dtype: torch.dtype, length: int | None = None) -> Tensor:
         """The old state's next tensor in one piece and that type, for the caller to change in place.
@@ -114,7 +152,7 @@ class Cache:
         return value, put
 
     def _buffer(self, like: Tensor, length: int) -> Tensor:
-        """The old state's next buffer (B, ≥ length, …), or a new one; it grows by doubling."""
+        """The old state's next buffer (B, ≥ length, …), or a new one; it is doubled, or has the capacity."""
         if self.fresh:
             return like.new_zeros(like.shape[0], length, *like.shape[2:])
         return self._grown(length)
@@ -124,5 +162,5 @@ class Cache:
         missing = length - buffer.shape[1]
         if missing <= 0:
             return buffer
-        room = max(missing, buffer.shape[1])
+        room = missing if self.fixed else max(missing, buffer.shape[1])
         return torch.cat([buffer, buffer.new_zeros(buffer.shape[0], room, *buffer.shape[2:])], 1)

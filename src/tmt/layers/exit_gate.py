@@ -1,6 +1,7 @@
 """Per-token exits: who leaves after a layer, and what trains the decision (specs: TMT §5)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,8 @@ class Decision:
     """(n,) float32 in (0, 1): how sure the gate is that the token needs no further middle layer."""
     stay: Tensor
     """(n,) bool."""
-    kept: Tensor
-    """(m,) int64, ascending: the tokens that stay."""
+    least: Tensor | None
+    """(m,) int64, ascending: the tokens that stay, where a share was imposed."""
     each: int | None
     """m / B where that many of every sequence stay by order, so that it is known beforehand."""
     soft_stay: Tensor | None
@@ -28,6 +29,11 @@ class Decision:
     """(n,) factor on the updates of the next layer, through which cross-entropy trains the gate."""
     boundary: Tensor | None
     """Scalar: the confidence that parted stayers from leavers, where a share was imposed."""
+
+    @cached_property
+    def kept(self) -> Tensor:
+        """(m,) int64, ascending: the tokens that stay; where no share was imposed they are counted now."""
+        return self.stay.nonzero()[:, 0] if self.least is None else self.least
 
 
 class ExitGate(nn.Module):
@@ -68,20 +74,19 @@ class ExitGate(nn.Module):
             confidence = torch.sigmoid(at_least_float32(self.score(self.norm(x))))[:, 0]
         else:
             confidence = _uniform(key)
-        boundary = each = None
+        boundary = each = least = None
         if keep is None:
             stay = confidence <= self.threshold
-            kept = stay.nonzero()[:, 0]
         else:
-            stay, kept, boundary = _keep_least(confidence.detach().view(sequences, -1), keep)
-            each = len(kept) // sequences
+            stay, least, boundary = _keep_least(confidence.detach().view(sequences, -1), keep)
+            each = len(least) // sequences
         soft_stay = gain = None
         if self.objective == "learned":
             soft_stay = torch.sigmoid((self.threshold - confidence) / self.SOFTNESS)
             gain = 1 + soft_stay - soft_stay.detach()
         elif self.objective == "budget" and self.kind == "learned":
             gain = 2 * (1 - confidence)
-        return Decision(confidence, stay, kept, each, soft_stay, gain, boundary)
+        return Decision(confidence, stay, least, each, soft_stay, gain, boundary)
 
     def flops(self, rows: int) -> int:
         """Operations for that many rows; the controls compute no score."""

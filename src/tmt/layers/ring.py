@@ -41,12 +41,17 @@ class Ring:
         cache, length = self._cache, x.shape[1]
         capacity = self._grown(cache.reach)
         steps = torch.arange(length, device=x.device)
-        stays = (steps < cache.new[:, None]) & (steps >= cache.new[:, None] - capacity)
-        row, step = stays.nonzero(as_tuple=True)
-        by_slot = self.buffer.transpose(1, 2)
-        store = by_slot.index_put if torch.is_grad_enabled() else by_slot.index_put_
+        if length == 1:
+            row, step = torch.arange(len(x), device=x.device), steps
+        else:
+            stays = (steps < cache.new[:, None]) & (steps >= cache.new[:, None] - capacity)
+            row, step = stays.nonzero(as_tuple=True)
+        by_slot, new = self.buffer.transpose(1, 2), x[row, step].to(self.buffer.dtype)
         place = (row, cache.positions[row, step] % capacity)
-        self.buffer = store(place, x[row, step].to(by_slot.dtype)).transpose(1, 2)
+        if torch.is_grad_enabled():
+            self.buffer = by_slot.index_put(place, new).transpose(1, 2)
+        else:
+            by_slot.index_put_(place, new)
         self._put(self.buffer)
 
     def lags(self) -> Tensor:

@@ -93,7 +93,7 @@ def plan_of(block: nn.Module, x: Tensor, cache: Cache, make: Callable[[], Plan |
     `make` says what the plan is, None where the block has parts that a step lacks.
     """
     watched = block._forward_hooks or block._forward_pre_hooks
-    if len(x) > 1 or cache.fresh or cache.padded or block.training or watched:
+    if len(x) > 1 or cache.fresh or cache.padded or cache.fixed or block.training or watched:
         return None
     plan = _PLANS.get(block)
     if plan is None or not plan.holds():

@@ -12,7 +12,13 @@ class Rows:
     Grids are flat: shape (B·T, …), token t of batch row b at b·T + t.
     """
 
-    def __init__(self, positions: Tensor, index: Tensor | None = None, each: int | None = None):
+    def __init__(
+        self,
+        positions: Tensor,
+        index: Tensor | None = None,
+        each: int | None = None,
+        running: Tensor | None = None,
+    ):
         """A subset.
 
         Args:
@@ -20,8 +26,9 @@ class Rows:
             index: (n,) int64 ascending grid rows, or None.
             each: tokens of every batch row, where all have as many: nothing is counted then, so that no
                 shape waits for a device.
+            running: (B·T,) bool, the subset as a mask instead: it takes every token, and puts those.
         """
-        self.grid_positions, self.index = positions, index
+        self.grid_positions, self.index, self._running = positions, index, running
         self._each = positions.shape[1] if index is None else each
         if index is not None and each is None:
             self._pack(index)
@@ -48,12 +55,23 @@ class Rows:
 
     def put(self, grid: Tensor, values: Tensor) -> Tensor:
         """The grid with the subset's rows replaced by `values` (n, …); the other rows keep their bits."""
+        if self._running is not None:
+            running = self._running.view(-1, *[1] * (grid.dim() - 1))
+            return torch.where(running, values.to(grid.dtype), grid)
         return values if self.index is None else grid.index_copy(0, self.index, values.to(grid.dtype))
 
     def keep(self, kept: Tensor, each: int | None = None) -> "Rows":
         """The subset's tokens `kept` (m,) int64, ascending; `each` of every row, if all keep as many."""
         index = kept if self.index is None else self.index.index_select(0, kept)
         return Rows(self.grid_positions, index, each)
+
+    def mask(self, stay: Tensor) -> "Rows":
+        """`keep` of the tokens in `stay` (B·T,) bool, in shapes that do not depend on how many they are.
+
+        What takes no token less works on all of them, and only the kept ones' values are put.
+        """
+        running = stay if self._running is None else self._running & stay
+        return Rows(self.grid_positions, running=running)
 
     def pack(self, values: Tensor) -> Tensor:
         """(n, …) to (B, T', …): each batch row's tokens in front, zeros behind; T' is the longest row's."""

@@ -101,12 +101,12 @@ class ToeplitzConvolution(nn.Module):
             y = y if y.shape[1] == 1 else y[rows, cache.new - 1][:, None]
         elif cache.fresh:
             positions = x.shape[1]
-        return self._finished(y, positions).to(x.dtype)
+        return self._finished(y, positions, cache).to(x.dtype)
 
-    def _finished(self, y: Tensor, positions: Tensor | int) -> Tensor:
+    def _finished(self, y: Tensor, positions: Tensor | int, cache: Cache) -> Tensor:
         """Divide, and add the bias, at `positions` (B, T), or at the first so many."""
         if self.mean:
-            reach = positions if isinstance(positions, int) else int(positions.max()) + 1
+            reach = positions if isinstance(positions, int) else cache.reach
             sums = at_least_float32(self.taps(reach).sum(1)).cumsum(-1)
             y = y / _at(sums, positions)
         if self.bias is None:

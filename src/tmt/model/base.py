@@ -102,6 +102,7 @@ class LanguageModel(nn.Module, ABC):
         last_only: bool = False,
         return_state: bool = False,
         return_diagnostics: bool | None = None,
+        capacity: int | None = None,
     ) -> ModelOutput:
         """Run the model.
 
@@ -115,6 +116,9 @@ class LanguageModel(nn.Module, ABC):
             return_state: return the decoding state (implied by `state`).
             return_diagnostics: fill what the architecture's output has for inspection (default: only
                 outside training).
+            capacity: for tokens (B, 1) after a state, of rows with fewer tokens than that before: buffers of
+                that length, read whole under a mask, so that nothing on the host depends on how much was
+                read. Of models that are `decodes_statically`, without gradients.
 
         Raises:
             ValueError: for tokens outside the vocabulary or a sequence beyond the configuration's limit.
@@ -125,7 +129,7 @@ class LanguageModel(nn.Module, ABC):
         if left:
             tokens = _roll(tokens, lengths)
             targets = None if targets is None else _roll(targets, lengths)
-        cache = Cache(tokens, state, lengths, keep=return_state or state is not None)
+        cache = Cache(tokens, state, lengths, keep=return_state or state is not None, capacity=capacity)
         self._check(tokens, cache)
         diagnose = not self.training if return_diagnostics is None else return_diagnostics
         last_only = last_only and targets is None
@@ -178,6 +182,11 @@ class LanguageModel(nn.Module, ABC):
         x = self.dropout(x if self.pairs is None else x + self.pairs(tokens).flatten(0, 1))
         device = x.device.type
         return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+    @property
+    def decodes_statically(self) -> bool:
+        """Whether a step of decoding can be the same for the host whatever was read; see `capacity`."""
+        return True
 
     def set_progress(self, share: float) -> None:
         """Hear which share of the training budget is used, before every step of training."""

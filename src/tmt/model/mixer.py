@@ -13,6 +13,7 @@ from tmt.layers.feed_forward import MLP
 from tmt.layers.linear import Linear
 from tmt.layers.norm import LayerNorm, RMSNorm
 from tmt.layers.toeplitz_choices import Init
+from tmt.layers.toeplitz_convolution import ToeplitzConvolution
 from tmt.model.base import Hidden, LanguageModel, ModelOutput
 from tmt.model.mixer_config import MixerConfig
 
@@ -79,7 +80,8 @@ class MixerBlock(nn.Module):
             x = x + self.mlp(self.channel_norm(x))
         mixed = self.mixer(self.token_norm(x), cache, last)
         if last:
-            x = x.view(*cache.positions.shape, -1)[torch.arange(len(cache.new)), cache.new - 1]
+            rows = torch.arange(len(cache.new), device=x.device)
+            x = x.view(*cache.positions.shape, -1)[rows, cache.new - 1]
         x = x + mixed
         return x if self.mlp_first else x + self.mlp(self.channel_norm(x))
 
@@ -111,6 +113,12 @@ class MixerModel(LanguageModel):
             output.work.append(partial(block.row_flops, rows, len(x)))
             output.layer_tokens.append(rows)
         return Hidden(x, output, last=last_only)
+
+    @property
+    def decodes_statically(self) -> bool:
+        """See :class:`LanguageModel`: unless a step's work depends on its place, as relaxed convolution's."""
+        convolutions = (module for module in self.modules() if isinstance(module, ToeplitzConvolution))
+        return all(convolution.decode != "relaxed" for convolution in convolutions)
 
     def flops(self, length: int) -> int:
         """See :class:`LanguageModel`."""

@@ -18,6 +18,7 @@ from tmt.model.base import Hidden, LanguageModel, ModelOutput
 from tmt.model.block import TMTBlock
 from tmt.model.config import TMTConfig
 from tmt.model.trace import LayerTrace, edge_list
+from tmt.ops.mesh import graph_impl
 
 
 @dataclass
@@ -95,8 +96,7 @@ class TMTModel(LanguageModel):
                     trace.decision = decision
                 decisions.append(decision)
                 output.work.append(partial(self.gates[str(layer)].flops, rows.count))
-                rows = rows.keep(decision.kept, decision.each)
-                gain = None if decision.gain is None else decision.gain.index_select(0, decision.kept)
+                rows, gain = _remaining(rows, decision, cache)
         if self.gates:
             output.depth = self._depth(layer_rows, tokens)
         update_memory(traces, output)
@@ -106,6 +106,14 @@ class TMTModel(LanguageModel):
         if diagnose:
             self._diagnose(traces, tokens, output)
         return Hidden(x, output)
+
+    @property
+    def decodes_statically(self) -> bool:
+        """See :class:`LanguageModel`: with neighbours that the fused path chooses, or none; and not where a
+        streaming bank follows the tokens that have not left."""
+        searches = (a for a in (block.attention for block in self.blocks) if a.routed and a.builds_graph)
+        fused = all(graph_impl(a.heads.query.weight, a.graph) == "fused" for a in searches)
+        return fused and not (self.config.stream_memory and self.config.exits)
 
     def _decide(self, layer: int, tokens: Tensor, states: Tensor, rows: Rows) -> Decision:
         impose = self.training and str(layer) in self.keep and self.config.exit_objective != "learned"
@@ -259,3 +267,11 @@ class TMTModel(LanguageModel):
             else channel_decay(positions.flatten())
         )
         output.decay_scalars = scales.view(shape)
+
+
+def _remaining(rows: Rows, decision: Decision, cache: Cache) -> tuple[Rows, Tensor | None]:
+    """The rows that stay, and the factors (n,) on their next update."""
+    if cache.fixed:
+        return rows.mask(decision.stay), decision.gain
+    gain = None if decision.gain is None else decision.gain.index_select(0, decision.kept)
+    return rows.keep(decision.kept, decision.each), gain

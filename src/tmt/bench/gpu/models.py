@@ -25,17 +25,17 @@ def rows(table: str, settings: Settings) -> Iterator[dict[str, Any]]:
     for arch in ARCHITECTURES:
         own = replace(settings, arch=arch)
         for series in TABLES[table].series(own):
-            for row in _measured(series, own):
+            for row in measured(series, own):
                 yield row if "error" in row else row | _shares(Row(**row), arch, own, limit)
 
 
 def op_rows(op: Op, settings: Settings) -> Iterator[dict[str, Any]]:
     """An op in both directions."""
     for series in op.series(settings):
-        yield from _measured(series, settings)
+        yield from measured(series, settings)
 
 
-def _measured(series: Series, settings: Settings) -> Iterator[dict[str, Any]]:
+def measured(series: Series, settings: Settings) -> Iterator[dict[str, Any]]:
     """The rows of a series; one with the error where it ends early."""
     try:
         yield from map(asdict, measure(series, settings))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tmt.bench.gpu import card, kernels, learning, models
+from tmt.bench.gpu import card, kernels, learning, models, replay
 from tmt.bench.gpu.window import WINDOW
 from tmt.bench.mesh import MESH
 from tmt.bench.series import Settings
@@ -76,6 +76,7 @@ PARTS: dict[str, Part] = {
     "training": Part(lambda task: models.rows("train", task.settings((1024,), batch=8)), 60),
     "prefill": Part(lambda task: models.rows("prefill", task.settings((4096,))), 35),
     "decoding": Part(lambda task: models.rows("decode", task.settings((8192,))), 35),
+    "decoding, replayed": Part(lambda task: replay.rows(task.settings((8192,))), 25),
     **{f"learning: {arch}": Part(partial(_learn, arch), None) for arch in ("tmt", "transformer", "golf")},
 }
 """In this order; the first one names the folder."""
