@@ -1,8 +1,8 @@
 """The decoding state: what a model remembers of the tokens before a call, as a flat tuple of tensors.
 
 A state is ``(lengths, tensor, tensor, …)``: the tokens seen per batch row (B,) int64, then the layers'
-tensors in the order in which the forward pass asks for them. A call consumes the state it is given (its
-buffers are written in place); clone the tensors to branch.
+tensors in the order in which the forward pass asks for them. The first call that goes on from a state writes
+into its buffers, behind what they hold; every later one works on a copy of them, so that a text can branch.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,31 @@ from torch import Tensor
 from tmt.errors import InputError
 from tmt.ops.mesh import block_means
 
-State = tuple[Tensor, ...]
+
+class State(tuple[Tensor, ...]):
+    """What a call returns to go on from, once or several times."""
+
+    lent = False
+    """Whether a call has gone on from it already."""
+
+    @staticmethod
+    def borrow(state: "tuple[Tensor, ...] | None") -> tuple[Tensor, ...]:
+        """The tensors to go on with, for writing: the state's own the first time, copies from then on.
+
+        A tuple that no call returned is copied, for nothing is known of who else has its tensors.
+        """
+        if state is None:
+            return ()
+        if isinstance(state, State) and not state.lent:
+            state.lent = True
+            return state
+        return tuple(tensor.clone() for tensor in state)
 
 
 class Cache:
     """One forward call's view of the state: old tensors are taken in order, new ones collected in order."""
 
-    def __init__(self, tokens: Tensor, state: State | None, lengths: Tensor | None, keep: bool):
+    def __init__(self, tokens: Tensor, state: tuple[Tensor, ...] | None, lengths: Tensor | None, keep: bool):
         """Args: tokens (B, T); lengths (B,) valid tokens per row, the rest being padding (default: T)."""
         batch, length = tokens.shape
         device = tokens.device
@@ -37,7 +55,7 @@ class Cache:
         self.fresh = state is None
         self.work: list[Callable[[], int]] = []
         """Counters of the operations that the layers ran and that depend on what was remembered."""
-        self._old = iter(() if state is None else state[1:])
+        self._old = iter(State.borrow(state)[1:])
         self._kept: list[Tensor] = []
         self._row = torch.arange(batch, device=device)[:, None]
 
@@ -47,7 +65,7 @@ class Cache:
 
     def state(self) -> State:
         """The state after this call."""
-        return (self.past + self.new, *self._kept)
+        return State((self.past + self.new, *self._kept))
 
     def append(self, grid: Tensor) -> Tensor:
         """Store (B·T, …) at the tokens' positions; returns (B, S, …), all that is stored so far."""
@@ -75,9 +93,9 @@ class Cache:
     def opened(self, dtype: torch.dtype, length: int | None = None) -> Tensor:
         """The old state's next tensor in one piece and that type, for the caller to change in place.
 
-        With a length it is a buffer (B, ≥ length, …).
+        With a length it is a buffer (B, ≥ length, …), to be written behind what it holds.
         """
-        tensor = next(self._old) if length is None else self._grown(length)
+        tensor = next(self._old).clone() if length is None else self._grown(length)
         self._kept.append(tensor.to(dtype).contiguous())
         return self._kept[-1]
 
