@@ -29,11 +29,13 @@ from tmt.options.tasks import TasksOptions
 from tmt.options.tokenizer import TokenizerOptions
 from tmt.options.train import TrainOptions
 from tmt.options.unpack import UnpackOptions
+from tmt.options.verify import VerifyOptions
 
 COMMANDS: dict[str, tuple[type[Options], str]] = {
     "train": (TrainOptions, "tmt.commands.train:train"),
     "eval": (EvaluateOptions, "tmt.commands.evaluate:evaluate"),
     "score": (ScoreOptions, "tmt.commands.score:score"),
+    "verify": (VerifyOptions, "tmt.commands.verify:verify"),
     "generate": (GenerateOptions, "tmt.commands.generate:generate"),
     "inspect": (InspectOptions, "tmt.commands.inspect:inspect"),
     "convert": (ConvertOptions, "tmt.commands.convert:convert"),
@@ -49,14 +51,17 @@ nothing is left that can be refused without."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 after a mistake of the user's, 130 after Ctrl-C."""
+    """Run one command; returns the exit code: 0, 2 after a mistake of the user's, 130 after Ctrl-C.
+
+    A command that judges something returns 1 where it does not hold.
+    """
     terminal.prepare()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         name, options, given = parse(arguments)
         options.verify(given)
         machine.prepare()
-        resolve_name(COMMANDS[name][1])(options)
+        return resolve_name(COMMANDS[name][1])(options) or 0
     except InputError as error:
         print(f"tmt: error: {terminal.visible(str(error), keep='')}", file=sys.stderr)
         return 2
@@ -65,7 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    return 0
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:

@@ -30,7 +30,8 @@ class HeadProjections(nn.Module):
 
     def rotation(self, positions: Tensor) -> Rotation:
         """Of heads at `positions` (n,)."""
-        return rotation(positions, self.width, self.rope_base)
+        exact = torch.promote_types(self.query.weight.dtype, torch.float32)
+        return rotation(positions, self.width, self.rope_base, exact)
 
     def queries(self, x: Tensor, rotation: Rotation | None) -> Tensor:
         """(n, D) to (n, H, E)."""

@@ -1,12 +1,13 @@
 """The decoding state: what a model remembers of the tokens before a call, as a flat tuple of tensors.
 
 A state is ``(lengths, tensor, tensor, …)``: the tokens seen per batch row (B,) int64, then the layers'
-tensors in the order in which the forward pass asks for them. A call consumes the state it is given (its
-buffers are written in place); clone the tensors to branch.
+tensors in the order in which the forward pass asks for them. The first call that goes on from a state writes
+into its buffers, behind what they hold; every later one works on a copy of them, so that a text can branch.
 
 Buffers are as long as the text so far, and grow. With a `capacity` they keep that length, and a call reads
-them whole: what lies beyond a row's tokens is masked by the tokens' positions, which the device alone knows.
-No shape and no path depends then on how much was read, so that a call can be captured in a CUDA graph.
+them whole, writing in place every time: what lies beyond a row's tokens is masked by the tokens' positions,
+which the device alone knows. No shape and no path depends then on how much was read, so that a call can be
+captured in a CUDA graph.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,25 @@ from torch import Tensor
 from tmt.errors import InputError
 from tmt.ops.mesh import block_means
 
-State = tuple[Tensor, ...]
+
+class State(tuple[Tensor, ...]):
+    """What a call returns to go on from, once or several times."""
+
+    lent = False
+    """Whether a call has gone on from it already."""
+
+    @staticmethod
+    def borrow(state: "tuple[Tensor, ...] | None") -> tuple[Tensor, ...]:
+        """The tensors to go on with, for writing: the state's own the first time, copies from then on.
+
+        A tuple that no call returned is copied, for nothing is known of who else has its tensors.
+        """
+        if state is None:
+            return ()
+        if isinstance(state, State) and not state.lent:
+            state.lent = True
+            return state
+        return tuple(tensor.clone() for tensor in state)
 
 
 class Cache:
@@ -26,7 +45,7 @@ class Cache:
     def __init__(
         self,
         tokens: Tensor,
-        state: State | None,
+        state: tuple[Tensor, ...] | None,
         lengths: Tensor | None,
         keep: bool,
         capacity: int | None = None,
@@ -63,7 +82,7 @@ class Cache:
         self.fresh = state is None
         self.work: list[Callable[[], int]] = []
         """Counters of the operations that the layers ran and that depend on what was remembered."""
-        self._old = iter(() if state is None else state[1:])
+        self._old = iter((state or ())[1:] if self.fixed else State.borrow(state)[1:])
         self._kept: list[Tensor] = []
         self._row = torch.arange(batch, device=device)[:, None]
 
@@ -73,7 +92,7 @@ class Cache:
 
     def state(self) -> State:
         """The state after this call."""
-        return (self.past + self.new, *self._kept)
+        return State((self.past + self.new, *self._kept))
 
     def append(self, grid: Tensor) -> Tensor:
         """Store (B·T, …) at the tokens' positions; returns (B, S, …), all that is stored so far."""
@@ -113,9 +132,9 @@ class Cache:
     def opened(self, dtype: torch.dtype, length: int | None = None) -> Tensor:
         """The old state's next tensor in one piece and that type, for the caller to change in place.
 
-        With a length it is a buffer (B, ≥ length, …).
+        With a length it is a buffer (B, ≥ length, …), to be written behind what it holds.
         """
-        tensor = next(self._old) if length is None else self._grown(length)
+        tensor = next(self._old).clone() if length is None else self._grown(length)
         self._kept.append(tensor.to(dtype).contiguous())
         return self._kept[-1]
 

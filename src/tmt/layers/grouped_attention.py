@@ -45,7 +45,8 @@ class GroupedAttention(nn.Module):
 
     def rotation(self, positions: Tensor) -> Rotation:
         """Of heads at `positions` (n,), clockwise."""
-        return rotation(-positions, self.rope_dims, self.rope_base)
+        exact = torch.promote_types(self.query.weight.dtype, torch.float32)
+        return rotation(-positions, self.rope_dims, self.rope_base, exact)
 
     def forward(self, x: Tensor, rotation: Rotation, cache: Cache) -> Tensor:
         """(B·T, D) to (B·T, D), over the tokens so far."""

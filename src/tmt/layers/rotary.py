@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines (n, E/2) float32 of the angles at n positions."""
+"""Cosines and sines (n, E/2) of the angles at n positions."""
 
 
-def rotation(positions: Tensor, width: int, base: float) -> Rotation:
+def rotation(positions: Tensor, width: int, base: float, dtype: torch.dtype = torch.float32) -> Rotation:
     """Angles position · base^(−2j/E) of heads of `width` E, even, at `positions` (n,).
 
     They are taken in float64 where the device has it: in float32 they are off by 1e-4 at position 4000.
@@ -16,7 +16,7 @@ def rotation(positions: Tensor, width: int, base: float) -> Rotation:
     exact = torch.float32 if positions.device.type == "mps" else torch.float64
     frequency = base ** (-torch.arange(half, device=positions.device, dtype=exact) / half)
     angle = positions[:, None] * frequency
-    return angle.cos().float(), angle.sin().float()
+    return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:

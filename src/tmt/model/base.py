@@ -70,6 +70,8 @@ class LanguageModel(nn.Module, ABC):
     """The architecture's own :class:`ModelConfig`."""
     softcap: float | None = None
     """Bound of the logits, reached by ``c·tanh(z / c)``; None for none."""
+    origin: int = 0
+    """Where rotations count positions from; no logit depends on it where only distances count."""
 
     def __init__(self, config: ModelConfig, norm: nn.Module | None = None):
         """`norm` stands before the head (default: an RMS norm)."""
@@ -108,7 +110,8 @@ class LanguageModel(nn.Module, ABC):
 
         Args:
             tokens: (B, T) int64.
-            state: what an earlier call returned; its tokens come before these. It is consumed.
+            state: what an earlier call returned; its tokens come before these. Several calls may go on
+                from it.
             lengths: (B,) valid tokens of each row, at least 1; the rest is padding.
             padding_side: the side that the padding is on; it changes no logit of a valid token.
             targets: (B, T) int64 (−100: not scored): compute the loss instead of logits.

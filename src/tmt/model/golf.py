@@ -106,7 +106,7 @@ class Golf(LanguageModel):
     def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
         """See :class:`LanguageModel`."""
         x = origin = self.norm(self.embed(tokens))
-        rotation = self.blocks[0].attention.rotation(cache.positions.flatten())
+        rotation = self.blocks[0].attention.rotation(cache.positions.flatten() + self.origin)
         encoder, decoder = self.config.route(self.looping)
         way = [*encoder, *decoder]
         saved: list[Tensor] = []

@@ -72,7 +72,7 @@ class TMTModel(LanguageModel):
         if not (cache.fresh or self.config.stream_memory):
             banks = (0, banks[1])
         extra_window = self._extra_window()
-        rotation = self.blocks[0].attention.heads.rotation(everyone.positions)
+        rotation = self.blocks[0].attention.heads.rotation(everyone.positions + self.origin)
         for layer, block in enumerate(self.blocks):
             if layer == self.landing:
                 rows, gain = everyone, None

@@ -75,7 +75,7 @@ class Transformer(LanguageModel):
         """See :class:`LanguageModel`."""
         x = self.embed(tokens)
         output = ModelOutput()
-        rotation = self.blocks[0].attention.rotation(cache.positions.flatten())
+        rotation = self.blocks[0].attention.rotation(cache.positions.flatten() + self.origin)
         for block in self.blocks:
             plan = plan_of(block, x, cache, block.plan)
             x = block.step(plan, x, rotation, cache) if plan else block(x, rotation, cache)

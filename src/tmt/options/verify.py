@@ -1,0 +1,51 @@
+"""The options of `tmt verify`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tmt.errors import InputError
+from tmt.options import Options
+from tmt.run_folder import check_run
+
+NumberFormat = Literal["float32", "float64", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class VerifyOptions(Options):
+    """Hold any causal language model to the rules: no look ahead, no leak between rows, cached = whole, …
+
+    Exit code 0 when every rule holds, 1 when one is broken.
+    """
+
+    target: str
+    """Run folder, artifact, file.py:Name, package.module:name (a class or function that makes a model), or
+    hf:FOLDER, a causal language model of transformers. The file or module named is run."""
+    only: str | None = None
+    """Rules to check, with commas between; default: all."""
+    length: int = 64
+    """Tokens of the texts that the model is tried on."""
+    dtype: NumberFormat | None = None
+    """Number format; default: the model's own, whose code runs in real use, then float64."""
+    seed: int = 0
+    """Of the tokens."""
+    json: bool = False
+    """One JSON object on one line instead of a table."""
+
+    def __post_init__(self):
+        """Refuse what leaves nothing to compare."""
+        if self.length < 2:
+            raise InputError(f"--length {self.length} leaves nothing to compare; take 2 or more")
+
+    def verify(self, given: frozenset[str]) -> None:
+        """See :class:`Options`."""
+        place, colon, _ = self.target.rpartition(":")
+        if self.target.startswith("hf:") or (colon and not Path(self.target).exists()):
+            if place.endswith(".py") and not Path(place).is_file():
+                raise InputError(f"there is no file {place}")
+            return
+        if self.target.endswith(".py"):
+            raise InputError(
+                f"which model of {self.target}? Add the name of a class or function: {self.target}:Name"
+            )
+        check_run(self.target)

@@ -1,0 +1,93 @@
+"""Holding a model to the rules."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+
+from tmt.errors import InputError, unknown
+from tmt.verify.differences import Difference
+from tmt.verify.probe import Probe
+from tmt.verify.report import Finding, Report
+from tmt.verify.rules import RULES, Rule
+from tmt.verify.subject import NotOfferedError, Subject
+
+LENGTH = 64
+"""Tokens of the texts that a model is tried on, where nothing else is asked."""
+
+
+def check(
+    subject: Subject,
+    *,
+    only: Sequence[str] = (),
+    length: int = LENGTH,
+    dtypes: Sequence[torch.dtype] = (),
+    seed: int = 0,
+) -> Report:
+    """Hold a model to every rule, in its own number format and in float64.
+
+    Args:
+        subject: see :func:`tmt.verify.subject_of`. It is left in the mode that it was in, unchanged.
+        only: names of rules; all of them where none is given.
+        length: tokens of the texts that it is tried on.
+        dtypes: number formats; default: its own, whose code runs in real use, and float64, whose errors of
+            rounding hide least.
+        seed: of the tokens.
+
+    Raises:
+        InputError: there is no such rule, or the length is below 2.
+    """
+    return Report(subject.name, tuple(findings(subject, only=only, length=length, dtypes=dtypes, seed=seed)))
+
+
+def findings(
+    subject: Subject,
+    *,
+    only: Sequence[str] = (),
+    length: int = LENGTH,
+    dtypes: Sequence[torch.dtype] = (),
+    seed: int = 0,
+) -> Iterator[Finding]:
+    """The findings of :func:`check`, each when it is made."""
+    rules = chosen(only)
+    if length < 2:
+        raise InputError(f"length={length} leaves nothing to compare; take 2 or more")
+    for dtype in dtypes or dict.fromkeys((subject.dtype, torch.float64)):
+        tried = subject.converted(dtype)
+        tried.module.eval()
+        probe = Probe(tried, length, seed)
+        for rule in rules:
+            yield _finding(rule, probe, str(dtype).removeprefix("torch."))
+
+
+def chosen(names: Iterable[str]) -> list[Rule]:
+    """The rules of these names, in their order; all where there are none. InputError for an unknown name."""
+    names = list(names)
+    for name in names:
+        if name not in RULES:
+            raise unknown("rule", name, RULES)
+    return [rule for rule in RULES.values() if not names or rule.name in names]
+
+
+def _finding(rule: Rule, probe: Probe, dtype: str) -> Finding:
+    about = dict(rule=rule.name, promise=rule.promise, dtype=dtype)
+    try:
+        with torch.no_grad():
+            differences = list(rule.check(probe))
+            limit = rule.limit(probe)
+            noise = probe.noise if limit else None
+    except NotOfferedError as error:
+        return Finding(**about, verdict="not claimed", where=str(error))
+    except Exception as error:
+        line = (str(error).splitlines() or [""])[0]
+        return Finding(**about, verdict="broken", where=f"raises {type(error).__name__}: {line}")
+    worst = max(differences, key=lambda difference: difference.size, default=Difference(0.0))
+    holds = worst.size <= limit
+    return Finding(
+        **about,
+        verdict="holds" if holds else "broken",
+        compared=f"{rule.compared} ({len(differences)} comparisons)",
+        figure=worst.size,
+        noise=noise,
+        limit=limit,
+        where="" if holds else worst.where,
+    )
