@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from tmt.text.corpus import Corpus
 from tmt.tokens import StreamDecoder, Tokenizer, load_tokenizer, make_tokenizer
-from tmt.tokens.byte_level import ByteLevelTokenizer
 from tmt.tokens.sentence_piece import SentencePieceTokenizer
 
 quick = settings(
@@ -16,7 +15,10 @@ quick = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
+characters = st.characters(exclude_categories=["Cs"])
+spaces = st.sampled_from([" ", "  ", "\n", "\t", "\r\n", "▁", "\u00a0", "\u3000", "\u200b", "\0"])
+words = st.sampled_from(["the mesh", "ﬁ", "<s>", "<0x41>", "e\u0301"])
+texts = st.lists(st.one_of(characters, spaces, words), max_size=20).map("".join)
 AWKWARD = [
     "",
     "\n",
@@ -32,6 +34,8 @@ AWKWARD = [
     "ﬁ ligature ½ ™",
     "1790 and 2026",
     "\ufeffmark",
+    "def f():\n    if x:\n\t\treturn\r\n\n\n",
+    "null\0 ⁇ ▅ \ufffd \U0010ffff",
 ]
 
 
@@ -65,10 +69,13 @@ def check_accounts(tokenizer: Tokenizer, text: str) -> None:
     assert decoder.flush() == ""
     if isinstance(tokenizer, SentencePieceTokenizer):
         assert decoded == tokenizer._inner.decode(ids)
+    if tokenizer.rewrites_text:
+        assert tokenizer.kept_bytes(text) <= min(len(text.encode()), len(decoded.encode()))
+        assert (tokenizer.kept_bytes(text) == len(text.encode())) == (decoded == text)
     else:
-        assert isinstance(tokenizer, ByteLevelTokenizer)
         assert decoded == text
-        assert tokenizer.byte_lengths[np.array(ids, dtype=int)].sum() == len(text.encode())
+        assert charged(tokenizer, ids) == tokenizer.kept_bytes(text) == len(text.encode())
+        assert tokenizer.raw_byte_counts(text, ids).tolist() == [0, *counts.tolist()]
 
 
 def test_batch_equals_single(tokenizer: Tokenizer) -> None:
@@ -117,7 +124,7 @@ def test_unfinished_character_is_flushed_as_replacement(tokenizer: Tokenizer) ->
 
 
 def test_sentence_piece_charges_the_rewritten_text(corpus: Corpus, cache: Path) -> None:
-    tokenizer = make_tokenizer("sp:330", corpus, cache)
+    tokenizer = make_tokenizer("sp:330:nfkc", corpus, cache)
     ids = tokenizer.encode("the  mesh\nof ﬁ ")
     assert tokenizer.decode(ids) == "the mesh of fi"
     assert charged(tokenizer, ids) == 14

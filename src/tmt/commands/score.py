@@ -16,8 +16,9 @@ from tmt.adaptive import (
     audit_run,
 )
 from tmt.checkpoint import Run, checked_device, load_run
-from tmt.commands.report import tell
+from tmt.commands.report import tell, tell_unspelt
 from tmt.commands.score_tables import show_scores
+from tmt.evaluate.text_size import spelt_share
 from tmt.options.score import ScoreOptions
 from tmt.tokens import open_source
 from tmt.training.distributed import Ranks
@@ -44,6 +45,7 @@ def score(options: ScoreOptions) -> None:
     finally:
         ranks.close()
     if ranks.first:
+        tell_unspelt({f"{record['data']} ({record['run']})": record["spelt"] for record in records})
         print(json.dumps(records, allow_nan=False)) if options.json else show_scores(records)
 
 
@@ -113,5 +115,7 @@ def _task(run: Run, options: ScoreOptions, name: str) -> Task:
         limit=options.limit,
         minutes=options.minutes,
         gains=options.gains,
+        raw_bytes=options.raw_bytes,
+        spelt=spelt_share(splits, split, run.tokenizer),
         folder=None if options.out is None else options.out / name,
     )

@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 
 from tmt.checkpoint import checked_device, load_run, load_weights
-from tmt.commands.report import tell
+from tmt.commands.report import tell, tell_unspelt
 from tmt.commands.summary import print_summary
 from tmt.config import RunConfig
 from tmt.errors import InputError
 from tmt.evaluate import score
+from tmt.evaluate.text_size import spelt_share
 from tmt.model import build_model
 from tmt.model.base import LanguageModel
 from tmt.options.train import TrainOptions, resolve
@@ -43,7 +44,7 @@ def train(options: TrainOptions) -> None:
     if saved:
         trainer.resume()
     if ranks.first:
-        _introduce(config, model, splits)
+        _introduce(config, model, splits, tokenizer)
     finished = _run(trainer, options)
     if ranks.first and finished:
         run = load_run(folder, str(ranks.device))
@@ -107,13 +108,15 @@ def _validation(
     return validate
 
 
-def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits) -> None:
+def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits, tokenizer: Tokenizer) -> None:
     """Say what is about to be trained on what."""
     for split, documents in splits.documents.items():
         size = f", {splits.bytes[split]:,} bytes" if splits.bytes else ""
         tell(f"{split}: {documents:,} documents, {len(getattr(splits, split)):,} tokens{size}")
     if splits.test is splits.valid:
         tell("test: the validation split")
+    tell(f"tokenizer {config.data.tokenizer}: {tokenizer.vocab_size:,} ids")
+    tell_unspelt({split: spelt_share(splits, split, tokenizer) for split in splits.documents})
     tell(f"{config.arch} {config.preset}: {model.num_parameters():,} parameters")
     for line in describe(parameter_groups(model, config.optim)):
         tell(f"  {line}")

@@ -18,7 +18,8 @@ class DataOptions(Options):
     max_bytes: int | None = None
     """Read at most this many bytes of text."""
     tokenizer: str = "auto"
-    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
+    """bytes, bpe:N, sp:N (SentencePiece), sp:N:nfkc (the record's, which rewrites text), a tokenizer file, or
+    hf:NAME; auto: that of the token files, for text bpe:4096, or as many as it yields."""
     shards: Path | None = None
     """Folder to write token files to, of uint16 in the format of the speed runs and of parameter golf, and
     the tokenizer; --data takes the folder."""
