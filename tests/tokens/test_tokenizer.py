@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tmt.errors import InputError
 from tmt.text.corpus import Corpus
 from tmt.tokens import StreamDecoder, Tokenizer, load_tokenizer, make_tokenizer
 from tmt.tokens.sentence_piece import SentencePieceTokenizer
+from tmt.tokens.sentence_piece_training import train_sentence_piece
+from tmt.tokens.wanted import Wanted
 
 quick = settings(
     derandomize=True,
@@ -133,3 +137,20 @@ def test_sentence_piece_charges_the_rewritten_text(corpus: Corpus, cache: Path) 
     for previous, charge in ((bos, -1), (eos, -1), (ids[0], 0)):
         full = len(tokenizer.token_bytes(lead, ids[0]))
         assert tokenizer.byte_counts([lead], [previous]).tolist() == [full + charge]
+
+
+@settings(derandomize=True, max_examples=25, deadline=None)
+@given(text=texts.map("x{}".format), size=st.sampled_from([261, 400]))
+def test_any_text_can_be_learnt_from(text: str, size: int) -> None:
+    tokenizer = learnt(text, Wanted("sp", size))
+    check_accounts(tokenizer, text)
+    check_accounts(tokenizer, " " + text + "\n the mesh")
+
+
+def learnt(text: str, wanted: Wanted) -> Tokenizer:
+    """Of that size, or the one that is advised where that does not fit."""
+    try:
+        return train_sentence_piece([text, text], wanted)
+    except InputError as error:
+        (advice,) = re.findall(r"its characters alone need (\d+) ids; ask for sp:\1 or more", str(error))
+    return train_sentence_piece([text, text], wanted.of_size(int(advice)))
