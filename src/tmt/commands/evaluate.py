@@ -7,7 +7,7 @@ from rich.table import Table
 
 from tmt.checkpoint import Run, load_run
 from tmt.commands.harness import harness_record, show_harness
-from tmt.commands.report import PlainConsole, number, tell
+from tmt.commands.report import PlainConsole, number, tell, tell_unspelt
 from tmt.evaluate import evaluate_run
 from tmt.options.evaluate import EvaluateOptions
 from tmt.tokens import Source, open_source
@@ -43,7 +43,7 @@ def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
     splits = source.tokens(run.tokenizer)
     if options.split not in splits.documents:
         tell(f"{source.name} has no {options.split} files: scoring the validation split")
-    return {
+    record: dict[str, Any] = {
         "arch": run.config.arch,
         "data": source.name,
         **evaluate_run(
@@ -55,8 +55,11 @@ def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
             stride=options.stride,
             limit=options.limit,
             batch_size=options.batch_size,
+            raw_bytes=options.raw_bytes,
         ),
     }
+    tell_unspelt({record["split"]: record["spelt"]})
+    return record
 
 
 def _source(run: Run, name: str | None) -> Source:
@@ -89,6 +92,7 @@ def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("perplexity", number(record["ppl"], ".2f")),
         ("bits per byte", number(record["bpb"], ".4f")),
         ("bytes of", record["bytes_of"]),
+        *_raw_measures(record),
         ("perplexity per word", number(record["word_ppl"], ".1f")),
         ("context, stride", f"{record['context']}, {record['stride']}"),
         ("tokens, bytes, words", ", ".join(f"{record[key]:,}" for key in ("tokens", "bytes", "words"))),
@@ -99,3 +103,14 @@ def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("MFLOPs per token", f"{cost / 1e6:.3f} ({cost / dense:.1%} of running every layer)"),
         ("leak probe", f"{record['causal_max_diff']:.1e}"),
     ]
+
+
+def _raw_measures(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of the raw text, where the tokens spell another."""
+    rows = []
+    if record["bytes_of"] != "text":
+        rows = [("bits per byte of raw text", number(record["raw_bpb"], ".4f"))]
+        rows.append(("bytes of raw text", number(record["raw_bytes"], ",")))
+    if record["spelt"] != 1:
+        rows.append(("of it the tokens can spell", number(record["spelt"], ".1%")))
+    return rows

@@ -17,8 +17,9 @@ from tmt.adaptive import (
     audit_run,
 )
 from tmt.checkpoint import Run, checked_device, load_run
-from tmt.commands.report import tell
+from tmt.commands.report import tell, tell_unspelt
 from tmt.commands.score_tables import show_scores
+from tmt.evaluate.text_size import spelt_share
 from tmt.options.score import ScoreOptions
 from tmt.tokens import open_source
 from tmt.training.distributed import Ranks
@@ -48,6 +49,7 @@ def _score(options: ScoreOptions) -> None:
     finally:
         ranks.close()
     if ranks.first:
+        tell_unspelt({f"{record['data']} ({record['run']})": record["spelt"] for record in records})
         if options.json:
             print("\n".join(json.dumps(record, allow_nan=False) for record in records))
         else:
@@ -115,5 +117,7 @@ def _task(run: Run, options: ScoreOptions, name: str) -> Task:
         limit=options.limit,
         minutes=options.minutes,
         gains=options.gains,
+        raw_bytes=options.raw_bytes,
+        spelt=spelt_share(splits, split, run.tokenizer),
         folder=None if options.out is None else options.out / name,
     )

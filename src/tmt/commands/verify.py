@@ -3,11 +3,10 @@
 import json
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from tmt.commands.report import number
+from tmt.commands.report import PlainConsole, number
 from tmt.options.verify import VerifyOptions
 from tmt.verify import Report, findings, open_target
 
@@ -34,7 +33,7 @@ def _show(report: Report) -> None:
     for finding in report:
         figures = (number(figure, ".1e") for figure in (finding.figure, finding.noise, finding.limit))
         table.add_row(finding.rule, finding.dtype, MARKS[finding.verdict], *figures)
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     for place in dict.fromkeys(f"{finding.rule}: {finding.where}" for finding in report if finding.where):
-        console.print(place, highlight=False, markup=False)
+        console.print(place, highlight=False)

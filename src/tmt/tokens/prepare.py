@@ -22,6 +22,7 @@ from tmt.user_cache import built_whole, cache_root, discard
 BATCH_CHARACTERS = 2**20
 _FORMAT = 3
 _MANIFEST = "manifest.json"
+_COUNTS = ("documents", "bytes", "kept")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TokenSplits:
             Streams know the raw bytes of each token where the tokenizer rewrites text.
         documents: number of documents of every split that there is.
         bytes: UTF-8 bytes of the raw text per split; empty where only tokens are known.
+        kept: how many of them the tokens can spell; empty likewise.
         notes: what a reader should know of how the text was read, a line each.
     """
 
@@ -41,6 +43,7 @@ class TokenSplits:
     test: TokenStream
     documents: Mapping[Split, int]
     bytes: Mapping[Split, int]
+    kept: Mapping[Split, int]
     notes: Sequence[str] = ()
 
     @cached_property
@@ -84,8 +87,9 @@ def _open(folder: Path, listing: str) -> TokenSplits:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         streams = {split: _stream(folder, manifest, split) for split in SPLITS}
+        counts = {name: manifest[name] for name in _COUNTS}
         notes = [*filter(None, [listing]), *manifest["notes"]]
-        return TokenSplits(**streams, documents=manifest["documents"], bytes=manifest["bytes"], notes=notes)
+        return TokenSplits(**streams, **counts, notes=notes)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot use the prepared tokens in {folder}: {error}") from error
 
@@ -118,8 +122,7 @@ def _build(corpus: Corpus, tokenizer: Tokenizer, folder: Path) -> None:
         "corpus": corpus.name,
         "shards": {split: writers[split].ids.names for split in SPLITS},
         "raw_bytes": {split: writers[split].raw_bytes.names for split in SPLITS},
-        "documents": {split: writers[split].documents for split in SPLITS},
-        "bytes": {split: writers[split].bytes for split in SPLITS},
+        **{name: {split: getattr(writers[split], name) for split in SPLITS} for name in _COUNTS},
         "notes": list(corpus.notes()),
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
@@ -145,8 +148,7 @@ class _SplitWriter:
     def __init__(self, folder: Path, split: Split, tokenizer: Tokenizer) -> None:
         self.ids = _Files(folder, split, id_dtype(tokenizer.vocab_size))
         self.raw_bytes = _Files(folder, f"{split}_bytes", np.dtype(np.uint16))
-        self.documents = 0
-        self.bytes = 0
+        self.documents = self.bytes = self.kept = 0
         self._tokenizer = tokenizer
 
     def add(self, text: str, ids: list[int]) -> int:
@@ -157,6 +159,7 @@ class _SplitWriter:
             self.raw_bytes.add(self._tokenizer.raw_byte_counts(text, ids))
         self.documents += 1
         self.bytes += size
+        self.kept += self._tokenizer.kept_bytes(text)
         return size
 
     def close(self) -> None:

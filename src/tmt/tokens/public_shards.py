@@ -16,7 +16,7 @@ import numpy as np
 from tmt.errors import InputError
 from tmt.text import SPLITS, Split
 from tmt.text.reason import reason
-from tmt.tokens.make import FILES, load_tokenizer, make_tokenizer, trained_size
+from tmt.tokens.make import AUTO, FILES, load_tokenizer, make_tokenizer, trained_size
 from tmt.tokens.prepare import TokenSplits
 from tmt.tokens.shards import HEADER_BYTES, MAGIC, Shard
 from tmt.tokens.stream import PublicStream, TokenStream
@@ -25,8 +25,6 @@ from tmt.tokens.tokenizer import Tokenizer
 SHARD_TOKENS = 10**8
 BLOCK = 2**20
 MOST_IDS = 2**16
-AUTO = "auto"
-"""The tokenizer that lies beside the files."""
 
 _NAMES: Mapping[Split, str] = {"train": "train", "valid": "val", "test": "test"}
 
@@ -78,9 +76,8 @@ class ShardFolder:
         streams = {split: self._stream(split, tokenizer) for split in present}
         documents = {split: len(stream.document_starts) for split, stream in streams.items()}
         valid, nothing = streams["valid"], PublicStream([], tokenizer.eot_id)
-        return TokenSplits(
-            streams.get("train", nothing), valid, streams.get("test", valid), documents=documents, bytes={}
-        )
+        train, test = streams.get("train", nothing), streams.get("test", valid)
+        return TokenSplits(train, valid, test, documents=documents, bytes={}, kept={})
 
     def _own_tokenizer(self) -> Tokenizer | None:
         return load_tokenizer(self.folder) if _has_tokenizer(self.folder) else None
