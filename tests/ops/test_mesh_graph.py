@@ -158,10 +158,12 @@ def test_the_choice_carries_no_gradient():
         assert not table.requires_grad
 
 
-def test_no_query_gives_an_empty_table():
-    spec = GraphSpec(k=2)
-    table = build_graph(torch.ones(2, 0, 3), torch.ones(2, 5, 3), torch.zeros(2, 0, dtype=torch.long), spec)
-    assert table.shape == (2, 0, spec.width)
+@pytest.mark.parametrize("impl", [None, "reference", "blocked"])
+@pytest.mark.parametrize("queries", [0, 5])
+def test_positions_are_kept_in_four_bytes(impl: str | None, queries: int):
+    spec, routing = GraphSpec(k=2), torch.ones(2, 5, 3)
+    table = build_graph(routing[:, :queries], routing, torch.arange(queries).expand(2, -1), spec, impl=impl)
+    assert (table.shape, table.dtype) == ((2, queries, spec.width), torch.int32)
 
 
 def test_an_unknown_implementation_is_named():

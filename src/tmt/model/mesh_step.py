@@ -81,7 +81,7 @@ def step(
     routing = row.buffer("routing_k")
     if attention.builds_graph:
         row.buffer("means", cache.reach // attention.graph.block)
-        neighbours = torch.empty(1, attention.graph.width, dtype=torch.int64)
+        neighbours = torch.empty(1, attention.graph.width, dtype=torch.int32)
     elif carry is not None:
         neighbours = carry.neighbours
     if neighbours is None:

@@ -79,7 +79,7 @@ def build_graph(
         impl: one of `IMPLEMENTATIONS`, or None for :func:`graph_impl`.
 
     Returns:
-        (B, T, spec.width) int64 key positions, −1 where there are fewer: distinct, in the past, outside
+        (B, T, spec.width) int32 key positions, −1 where there are fewer: distinct, in the past, outside
         the window. No gradient flows through the choice.
     """
     impl = impl or graph_impl(routing_q, spec)

@@ -23,7 +23,8 @@ typedef struct {
     int64_t batch, queries, keys, heads, slots, routing, anchors, window;
     int64_t k_stride, v_stride, similarity_stride, forget_stride, anchor_stride;
     const element *q, *k, *v;
-    const int64_t *positions, *neighbours;
+    const int64_t *positions;
+    const int32_t *neighbours;
     const float *similarity_q, *similarity_k, *gain, *forget_q, *forget_k, *decay_rate;
     const float *anchor_scores;
     const element *anchor_v;
@@ -70,7 +71,7 @@ static inline void close_edges(edges *e) {
 static inline long row_of(const mesh *m, const edges *e) { return e->row * m->queries + e->query; }
 
 static inline void add_key(const mesh *m, edges *e, long key, long slot) {
-    long at = key * m->heads * WIDTH;
+    int64_t at = key * m->heads * WIDTH;
     e->key[e->kept] = key;
     e->slot[e->kept] = slot;
     e->k[e->kept] = m->k + e->row * m->k_stride + at;

@@ -119,7 +119,7 @@ static void list_incoming(const mesh *m, int32_t *start, int32_t *edge, int thre
 #pragma omp parallel for num_threads(threads)
     for (long row = 0; row < m->batch; row++) {
         long count = m->queries * m->slots;
-        const int64_t *target = m->neighbours + row * count;
+        const int32_t *target = m->neighbours + row * count;
         int32_t *first = start + row * (m->keys + 1), *list = edge + row * count;
         memset(first, 0, (m->keys + 1) * sizeof *first);
         for (long i = 0; i < count; i++)

@@ -67,7 +67,7 @@ def _kept(inputs: MeshInputs, rows: slice, distance: Tensor) -> Tensor:
     kept = (distance >= 0) & (distance < inputs.window)
     if inputs.neighbours is None:
         return kept
-    neighbours = inputs.neighbours[:, rows]
+    neighbours = inputs.neighbours[:, rows].long()
     spare = distance.shape[-1]  # one more column takes the missing neighbours
     table = kept.new_zeros(*kept.shape[:2], spare + 1)
     table.scatter_(2, neighbours.masked_fill(neighbours < 0, spare), True)

@@ -79,9 +79,9 @@ def build_graph(
     earliest: Tensor | None,
     means: Tensor,
 ) -> Tensor:
-    """Neighbours (B, T, spec.width) int64 by similarity; see :func:`tmt.ops.mesh.build_graph`."""
+    """Neighbours (B, T, spec.width) int32 by similarity; see :func:`tmt.ops.mesh.build_graph`."""
     batch, queries = positions.shape
-    table = positions.new_empty(batch, queries, spec.width)
+    table = positions.new_empty(batch, queries, spec.width, dtype=torch.int32)
     search = _Search(
         *(batch, queries, *routing_k.shape[1:], means.shape[1], routing_k.stride(0), means.stride(0)),
         *(spec.k, spec.window, spec.block, spec.k_global, spec.exact_until, spec.successors),

@@ -47,7 +47,7 @@ def _prepared(inputs: MeshInputs) -> MeshInputs:
         v=in_place(inputs.v.to(dtype)),
         positions=inputs.positions.contiguous(),
         window=min(inputs.window, inputs.k.shape[1]),
-        neighbours=None if table is None else table.contiguous(),
+        neighbours=None if table is None else table.int().contiguous(),
         similarity=similarity,
         forget=forget,
         decay_rate=None if inputs.decay_rate is None else inputs.decay_rate.float(),

@@ -57,7 +57,7 @@ def _choose_cuda(routing_q, routing_k, positions, earliest, means, *sizes) -> Te
 
 
 def _choose_fake(routing_q, routing_k, positions, earliest, means, *sizes) -> Tensor:
-    return positions.new_empty(*positions.shape, GraphSpec("knn", *sizes).width)
+    return positions.new_empty(*positions.shape, GraphSpec("knn", *sizes).width, dtype=torch.int32)
 
 
 def _average_fake(rows, block, first, count) -> Tensor:

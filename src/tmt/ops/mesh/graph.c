@@ -115,7 +115,7 @@ static void search_query(const search *s, const pool *tokens, const pool *means,
     }
 }
 
-static void write_neighbours(const search *s, const ranking *best, long position, int64_t *table) {
+static void write_neighbours(const search *s, const ranking *best, long position, int32_t *table) {
     for (long i = 0; i < s->k; i++) table[i] = i < best->size ? index_of(best->rank[i]) : -1;
     for (long i = 0; s->successors && i < s->k; i++) {
         long after = table[i] + 1;
@@ -135,7 +135,7 @@ static void transpose(const float *rows, long stride, long batch, long count, lo
 
 /* table (B, T, k or 2k); key_groups and mean_groups are scratch for (B, S or W rounded up to 16, R), or NULL
    for a call of few queries (decoding), which transposes only what it reads. */
-void build_graph(const search *s, float *key_groups, float *mean_groups, int64_t *table, int threads) {
+void build_graph(const search *s, float *key_groups, float *mean_groups, int32_t *table, int threads) {
     long pieces = (s->queries + PIECE - 1) / PIECE, columns = s->k * (s->successors ? 2 : 1);
     long key_size = round_up(s->keys) * s->routing, mean_size = round_up(s->means) * s->routing;
     if (key_groups) {

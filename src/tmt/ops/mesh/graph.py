@@ -36,9 +36,9 @@ def build_graph(
             near = _search_tokens(query, routing_k, position, since, spec.exact_until - 1, spec)
             far = _search_windows(query, routing_k, position, since, spec, means)
             chosen = torch.where((position < spec.exact_until)[..., None], near, far)
-        blocks.append(chosen)
+        blocks.append(chosen.int())
     if not blocks:
-        return positions.new_zeros(positions.shape[0], 0, spec.width)
+        return positions.new_zeros(positions.shape[0], 0, spec.width, dtype=torch.int32)
     chosen = torch.cat(blocks, 1)
     return with_successors(chosen, positions, spec) if spec.successors else chosen
 

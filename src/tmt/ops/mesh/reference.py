@@ -70,7 +70,7 @@ def build_graph(
 ) -> Tensor:
     """Neighbours (B, T, K) of every query, −1 where it has fewer; see :func:`tmt.ops.mesh.build_graph`."""
     batch, queries = positions.shape
-    table = torch.full((batch, queries, spec.width), -1, dtype=torch.long)
+    table = torch.full((batch, queries, spec.width), -1, dtype=torch.int32)
     for b in range(batch):
         for t in range(queries):
             position = int(positions[b, t])

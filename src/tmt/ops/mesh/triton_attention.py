@@ -134,7 +134,7 @@ def _query_ranges(x: Operands, block: int) -> Tensor:
 def _incoming_edges(neighbours: Tensor, keys: int) -> IncomingEdges:
     """Sort the graph by target; a missing neighbour is an edge to a key after the last."""
     target, order = neighbours.flatten(1).where(neighbours.flatten(1) >= 0, keys).sort(dim=1, stable=True)
-    key = torch.arange(keys + 1, device=target.device).expand(len(target), -1)
+    key = torch.arange(keys + 1, dtype=target.dtype, device=target.device).expand(len(target), -1)
     return IncomingEdges(order, torch.searchsorted(target, key.contiguous()))
 
 

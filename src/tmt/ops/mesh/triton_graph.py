@@ -68,7 +68,7 @@ def _search(query: TokenRows, keys: TokenRows, first: Tensor, last: Tensor, k: i
     """(B, T, k) the most similar of each query's keys first..last, best first, −1 where there are fewer."""
     batch, queries = first.shape
     length, width = keys.data.shape[1:]
-    chosen = torch.empty((batch, queries, k), dtype=torch.int64, device=first.device)
+    chosen = torch.empty((batch, queries, k), dtype=torch.int32, device=first.device)
     kept = triton.next_power_of_2(k)
     sizes: dict[str, Any] = {
         "BLOCK": BLOCK,

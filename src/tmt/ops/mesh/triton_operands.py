@@ -38,7 +38,7 @@ class Operands(NamedTuple):
     forget_k: TokenRows | None
     decay_rate: Tensor | None
     neighbours: Tensor | None
-    """(B, T, slots) int64, contiguous."""
+    """(B, T, slots) int32, contiguous."""
     anchor_scores: TokenRows | None
     """(B, T, H, M)."""
     anchor_v: TokenRows | None

@@ -96,7 +96,7 @@ def load_window(x, batch, head, first, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
 def load_neighbours(x, batch, head, queries, slot, WIDTH: tl.constexpr, ROUTING: tl.constexpr):
     """One key for each query: its neighbour in a slot."""
     row = batch * x.queries + queries.token
-    position = tl.load(x.neighbours + row * x.slots + slot, mask=queries.valid, other=-1).to(tl.int32)
+    position = tl.load(x.neighbours + row * x.slots + slot, mask=queries.valid, other=-1)
     return load_keys(x, batch, head, position, position >= 0, WIDTH, ROUTING)
 
 

@@ -75,7 +75,7 @@ class MeshInputs:
     window: int
     """Most recent tokens that are always seen, the query itself included (at least 1)."""
     neighbours: Tensor | None = None
-    """(B, T, K) int64 key positions."""
+    """(B, T, K) int32 key positions."""
     similarity: SimilarityBias | None = None
     forget: ForgetBias | None = None
     decay_rate: Tensor | None = None

@@ -36,7 +36,7 @@ typedef struct {
     const float *cosine, *sine, *boost;          /* (E / 2) twice; (1) factor on both updates */
     float *q, *k, *v;                            /* (H, E); (≥ S, H, E) twice */
     float *routing_k, *means;                    /* (≥ S, R); (≥ S / block, R) */
-    int64_t *neighbours;                         /* (K) */
+    int32_t *neighbours;                         /* (K) */
     float *forget, *forget_total, *forget_k;     /* (H) of this token; (H) so far; (≥ S, H) */
     const float *decay_rate, *anchor_k, *anchor_v; /* (H); (M, H, E) twice */
     float *tail;                                 /* (3, D) the states before */
