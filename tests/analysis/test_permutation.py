@@ -1,58 +1,97 @@
+import json
+from itertools import product
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tmt.analysis import permutation_test
 from tmt.errors import InputError
 
-
-def test_the_only_split_so_low():
-    """Three and three values fully apart: 1 split of 20."""
-    assert permutation_test([[1, 2, 3]], [[4, 5, 6]], seed=0) == pytest.approx(1 / 20, abs=0.007)
-    assert permutation_test([[4, 5, 6]], [[1, 2, 3]], seed=0) == 1
+RESULTS = Path(__file__).parents[2] / "results" / "2026-11-23_toeplitz"
 
 
-def test_groups_are_exchanged_on_their_own():
-    """Two groups fully apart: 1 of 20², although the second group lies wholly above the first."""
-    a, b = [[1, 2, 3], [101, 102, 103]], [[4, 5, 6], [104, 105, 106]]
-    assert permutation_test(a, b, seed=0, draws=40_000) == pytest.approx(1 / 400, abs=0.001)
-    assert permutation_test([[*a[0], *a[1]]], [[*b[0], *b[1]]], seed=0) > 0.2
+@pytest.mark.parametrize("pairs", [1, 2, 3, 8, 20])
+def test_no_p_value_is_below_what_the_models_allow(pairs: int):
+    assert permutation_test(np.zeros(pairs), np.ones(pairs)) == 0.5**pairs
+    assert permutation_test(np.ones(pairs), np.zeros(pairs)) == 1
+
+
+def test_one_pair_the_other_way():
+    """Differences −3, −2, 1 and −1, −1, 3: two of the eight sums with any signs are as low, and five."""
+    assert permutation_test([0, 0, 1], [3, 2, 0]) == 2 / 8
+    assert permutation_test([0, 0, 3], [1, 1, 0]) == 5 / 8
+
+
+def test_every_exchange_is_counted():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 7))
+    seen = (a - b).sum()
+    swapped = [sum(np.where(swap, b - a, a - b)) for swap in product([False, True], repeat=7)]
+    assert permutation_test(a, b) == np.mean(np.array(swapped) <= seen + 1e-12)
+
+
+def test_pairs_are_exchanged_on_their_own():
+    """The second pair lies wholly above the first: that it does is no noise."""
+    assert permutation_test([1, 101, 201, 301], [2, 102, 202, 302]) == 1 / 16
 
 
 def test_equal_values_are_no_evidence():
-    assert permutation_test([[0, 0, 0]], [[0, 0, 0]], seed=0) == 1
-    thirds = np.full((2, 3), 1 / 3)
-    assert permutation_test(thirds, np.full((2, 5), 1 / 3), seed=0) == 1
+    assert permutation_test([0, 0], [0, 0]) == 1
+    assert permutation_test(np.full(5, 1 / 3), np.full(5, 1 / 3)) == 1
+    assert permutation_test([0.1 + 0.2, 0.3], [0.3, 0.1 + 0.2]) == 0.75
 
 
-def test_other_statistics():
-    """By their means the first is lower, as in half of all splits; by their medians the second, as in 66."""
-    a, b = [[5, 5, 5, 5, 5]], [[1, 1, 1, 1, 1000]]
-    assert permutation_test(a, b, seed=0) == pytest.approx(1 / 2, abs=0.02)
-    assert permutation_test(b, a, seed=0, statistic=np.median) == pytest.approx(66 / 252, abs=0.02)
-
-
-def test_chance_is_uniform():
+def test_chance_is_no_more_often_significant_than_it_says():
+    """Layers of a model that share its luck, and no true difference."""
     rng = np.random.default_rng(0)
-    found = [permutation_test(*rng.normal(size=(2, 3, 4)), seed=1, draws=200) for _ in range(300)]
-    assert np.mean(np.array(found) <= 0.1) == pytest.approx(0.1, abs=0.05)
-    assert np.mean(found) == pytest.approx(0.5, abs=0.05)
 
+    def models() -> np.ndarray:
+        return (rng.normal(size=(6, 1)) + 0.3 * rng.normal(size=(6, 4))).mean(1)
 
-def test_never_zero_and_repeatable():
-    a, b = np.zeros((3, 16)), np.ones((3, 16))
-    assert permutation_test(a, b, seed=3, draws=99) == 1 / 100
-    c, d = np.random.default_rng(0).normal(size=(2, 3, 4))
-    assert permutation_test(c, d, seed=3, draws=99) == permutation_test(c, d, seed=3, draws=99)
+    found = np.array([permutation_test(models(), models()) for _ in range(1000)])
+    for level in (1 / 16, 1 / 4, 1 / 2):
+        assert (found <= level).mean() == pytest.approx(level, abs=0.04)
 
 
 @pytest.mark.parametrize(
     ("a", "b", "complaint"),
     [
-        ([1, 2], [3, 4], "groups, members"),
-        ([[1], [2]], [[1]], "equal groups"),
-        ([[np.nan]], [[1]], "finite"),
+        ([[1, 2], [3, 4]], [[1, 2], [3, 4]], "mean over its layers"),
+        ([1, 2], [1], "as many of one"),
+        ([], [], "one figure"),
+        ([np.nan], [1], "finite"),
+        (np.zeros(21), np.ones(21), "21 pairs"),
     ],
 )
 def test_refusals(a, b, complaint: str):
     with pytest.raises(InputError, match=complaint):
-        permutation_test(a, b, seed=0)
+        permutation_test(a, b)
+
+
+def printed() -> list[tuple[str, str, float]]:
+    """Start, what was trained and p of the table of claim C7."""
+    page = (RESULTS / "README.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    return [
+        (row[0], row[1], float(row[5])) for row in rows if row[:1] in (["published"], ["identity"]) and row[5]
+    ]
+
+
+@pytest.mark.parametrize(("start", "trained", "p"), printed())
+def test_the_page_has_the_p_values_of_its_records(start: str, trained: str, p: float):
+    lines = (RESULTS / "operator_index.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [record for record in map(json.loads, lines) if record["start"] == start]
+
+    def distances(trained: str) -> list[float]:
+        """Mean abs(index) of the layers of every seed's model."""
+        kind, _, part = trained.partition(", ")
+        found = [r for r in records if r["trained"].startswith(kind[:8]) and r["part"] == (part or "model")]
+        assert [record["seed"] for record in found] == [0, 1, 2]
+        return [np.abs([layer["index"] for layer in record["layers"]]).mean() for record in found]
+
+    assert permutation_test(distances("language"), distances(trained)) == p
+
+
+def test_the_page_compares_every_kind():
+    assert len(printed()) == 6

@@ -31,6 +31,7 @@ def test_every_task_gives_a_record(task: str, tmt: Callable[..., Result], monkey
     record = json.loads(result.out)
     assert (record["task"], record["arch"], record["steps"]) == (task, "transformer", 1)
     assert 0 <= record["accuracy"] <= 1
+    assert record["floor"] < record["solve"] == pytest.approx(1.0)
 
 
 def test_information_compares_three_encoders(tmt: Callable[..., Result], trained: Path):
@@ -61,7 +62,7 @@ def test_every_rate_seed_and_architecture_is_trained_and_the_table_sums_up(
         (arch, lr, seed) for arch in ("transformer", "tmt") for lr in (1e-3, 1e-2) for seed in (0, 1)
     }
     assert len(records) == 8
-    for word in ("half=3", "transformer", "±", "accuracy by length"):
+    for word in ("half=3", "transformer", "±", "accuracy by length", "without order", "solved 1"):
         assert word in result.out
 
 

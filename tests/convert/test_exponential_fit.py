@@ -167,3 +167,23 @@ BAD = {
 def test_bad_input_is_named(message: str):
     with pytest.raises(InputError, match=message):
         fit_exponentials(**(dict(kernel=harmonic(8), rank=4, head=1) | BAD[message]))
+
+
+@pytest.mark.parametrize("n", [64, 256])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_two_real_modes_fit_into_one_pair(n: int, sign: int):
+    """0.9^k − 0.85^k is nearly k · 0.88^k, which a pair that hardly turns makes."""
+    fit = fit_exponentials(exponentials(n, (1, sign * 0.9), (-1, sign * 0.85)), rank=1, head=0)
+    assert fit.relative_l1 < 0.015
+    assert (len(fit.modes), fit.order) == (1, 2)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5])
+def test_the_bound_is_that_of_pairs(rank: int):
+    """Rank r holds 2r numbers a channel: a kernel of 2r real modes is not ruled out, one of more is."""
+    real = [(1.0, 0.95 - 0.08 * i) for i in range(2 * rank)]
+    assert fit_exponentials(exponentials(200, *real), rank, head=0).lower_bound < 1e-12
+    fit = fit_exponentials(noise(60), rank, head=0)
+    matrix = noise(60)[: 2 * 30 - 1].unfold(0, 30, 1)
+    assert fit.lower_bound == pytest.approx(float(torch.linalg.svdvals(matrix)[2 * rank]))
+    assert fit.lower_bound <= fit.l1_error

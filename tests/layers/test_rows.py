@@ -84,3 +84,13 @@ def test_gradients_pass_through_packing():
     values = torch.randn(rows.count, 2, dtype=torch.float64, requires_grad=True)
     grid = torch.randn(8, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda v, g: rows.put(g, rows.unpack(rows.pack(v) ** 2)), (values, grid))
+
+
+@given(**SHAPES)
+def test_sequences_are_the_rows_without_padding(batch: int, length: int, seed: int, share: float):
+    rows, mask, _ = draw(batch, length, seed, share)
+    each = zip(rows.grid_positions, mask.view(batch, length), rows.sequences(), strict=True)
+    for positions, kept, sequence in each:
+        assert torch.equal(sequence, positions[kept][None])
+    whole = Rows(rows.grid_positions)
+    assert torch.equal(torch.cat(whole.sequences()), rows.grid_positions)

@@ -166,3 +166,23 @@ def test_the_window_shrinks_over_the_steps_asked_for(dtype: torch.dtype):
     for _ in range(3):
         model.after_step({})
     assert model.steps == 3
+
+
+@torch.no_grad()
+def test_a_wider_window_is_counted_and_said_beforehand():
+    shared: dict[str, Any] = dict(dtype=torch.float32, max_seq_len=44, exit_objective="none")
+    tokens = draw_tokens(2, 44)
+    for steps, window in ((0, 44), (5, 24), (10, 4)):
+        model = build(anneal_steps=10, **shared).train()
+        model.steps.fill_(steps)
+        wide = build(local_window=window, **shared).train()
+        assert model(tokens).flops == wide(tokens).flops
+        assert model.eval()(tokens).flops == build(**shared)(tokens).flops
+    dense, sparse = (build(local_window=window, **shared).flops(44) for window in (44, 4))
+    assert dense > 1.05 * sparse
+    (said,) = build(anneal_steps=10, **shared).notices(44)
+    assert said.startswith("anneal_steps=10: the window shrinks from 44 to 4 tokens")
+    assert f"up to {dense / sparse:.1f} times" in said
+    assert build(**shared).notices(44) == []
+    model.steps.fill_(10)
+    assert model.notices(44) == []

@@ -1,14 +1,12 @@
-"""What the tests of tasks share: tasks of usual and odd sizes, a generator, and oracles as predictors."""
+"""What the tests of tasks share: tasks of usual and odd sizes, a and a generator."""
 
-import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from tmt.tasks import TASKS, Prediction, Task
+from tmt.tasks import TASKS, Task
 from tmt.tasks.copy import Copy, SelectiveCopy, VariableCopy
 from tmt.tasks.in_context import Induction, Labels
 from tmt.tasks.markov import Markov
 from tmt.tasks.mqar import MQAR
-from tmt.tasks.scoring import Predictor
 from tmt.tasks.text_retrieval import TextRetrieval
 
 ODD_SIZES: tuple[Task, ...] = (
@@ -25,8 +23,10 @@ ODD_SIZES: tuple[Task, ...] = (
     Labels(symbols=5, labels=1, pairs=9),
     Markov(states=2, length=3),
     Markov(states=5, length=33),
-    Induction(symbols=2, length=6, repeats=2),
-    Induction(symbols=9, length=10, repeats=5),
+    Induction(symbols=2, length=4, repeats=2, decoys=0),
+    Induction(symbols=3, length=6, repeats=2, decoys=0),
+    Induction(symbols=9, length=10, repeats=5, decoys=0),
+    Induction(symbols=6, length=18, repeats=3, decoys=4),
     TextRetrieval(lines=26, queries=26, name_letters=1, value_letters=1),
     TextRetrieval(lines=1, queries=1, name_letters=3, value_letters=4),
 )
@@ -37,15 +37,3 @@ NAMES, EVERY_TASK = zip(*ALL, strict=True)
 
 def seeded(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
-
-
-def oracle(task: Task) -> Predictor:
-    """The task's own solution; answers are certain, those of a chain are the Bayes predictor's."""
-
-    def predict(tokens: Tensor, targets: Tensor) -> Prediction:
-        if isinstance(task, Markov):
-            return Prediction.of(task.bayes(tokens), targets)
-        certain = torch.nn.functional.one_hot(task.solve(tokens), task.vocab_size).float()
-        return Prediction.of(certain.clamp(min=1e-30).log(), targets)
-
-    return predict

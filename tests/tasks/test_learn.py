@@ -25,7 +25,8 @@ def plan(**values: Any) -> Plan:
 
 def job(arch: str = "transformer", **values: Any) -> TaskJob:
     sizes = dict(vocab_size=EASY.vocab_size, length=EASY.length, d_model=16)
-    return TaskJob("copy", EASY, arch, configure(arch, None, {}, **sizes), plan(**values))
+    config = configure(arch, None, {"embedding_std": 0.02}, **sizes)
+    return TaskJob("copy", EASY, arch, config, plan(**values))
 
 
 @pytest.mark.parametrize("arch", ["transformer", "tmt"])
@@ -42,6 +43,8 @@ def test_a_record_says_all_and_is_plain(arch: str):
     assert record["nats"] == pytest.approx(math.log(4), abs=0.5)
     assert set(record["by_load"]) == {"16"}
     assert record["chance"] == 0.25
+    assert record["floor"] == pytest.approx(0.487, abs=0.01)
+    assert record["solve"] == 1.0
     assert record["seconds"] > 0
     assert len(json.dumps(record, allow_nan=False)) > 500
 
@@ -127,6 +130,23 @@ def test_presets_and_overrides_rule_over_the_usual_sizes():
     assert (wide.d_model, wide.n_layers, wide.max_seq_len, wide.dropout) == (32, 3, 30, 0.0)
     own = configure("transformer", None, {"ffn_dim": 7}, vocab_size=9, length=30, d_model=64)
     assert own.ffn_dim == 7
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("preset", [None, "nano"])
+def test_embeddings_start_large(arch: str, preset: str | None):
+    def std(**overrides: Any) -> float:
+        return configure(arch, preset, overrides, vocab_size=9, length=30, d_model=64).embedding_std
+
+    assert std() == 0.2
+    assert std(embedding_std=0.02) == 0.02
+    model = build_model(arch, configure(arch, None, {}, vocab_size=4000, length=30, d_model=64))
+    assert float(model.embedding.weight.detach().std()) == pytest.approx(0.2, rel=0.02)
+
+
+def test_the_published_start_makes_its_own_embeddings():
+    config = configure("toeplitz", None, {"init": "kaiming"}, vocab_size=9, length=30, d_model=64)
+    assert config.embedding_std == 0.02
 
 
 @pytest.mark.parametrize(

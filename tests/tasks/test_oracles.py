@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles import EVERY_TASK, NAMES, oracle, seeded
+from oracles import EVERY_TASK, NAMES, seeded
 
 from tmt.errors import InputError
 from tmt.model.base import IGNORE
@@ -12,6 +12,7 @@ from tmt.tasks.in_context import Induction, Labels
 from tmt.tasks.markov import Markov
 from tmt.tasks.mqar import MQAR
 from tmt.tasks.scoring import evaluate
+from tmt.tasks.task import counts
 from tmt.tasks.text_retrieval import TextRetrieval
 
 every_task = pytest.mark.parametrize("task", EVERY_TASK, ids=NAMES)
@@ -19,21 +20,92 @@ every_task = pytest.mark.parametrize("task", EVERY_TASK, ids=NAMES)
 
 @every_task
 def test_the_oracle_scores_one(task: Task):
-    result = evaluate(task, oracle(task), seeded(), 70)
+    result = evaluate(task, task.solution, seeded(), 70)
     assert result.score == pytest.approx(1.0, abs=1e-6)
     if not isinstance(task, Markov):
         assert result.accuracy == 1.0
 
 
 @every_task
-def test_the_oracle_sees_the_past_alone(task: Task):
+@pytest.mark.parametrize("method", ["solve", "count"])
+def test_oracles_see_the_past_alone(task: Task, method: str):
     batch = task.draw(seeded(), 20)
-    answers = task.solve(batch.tokens)
+    oracle = getattr(task, method)
+    answers = oracle(batch.tokens)
     noise = torch.randint(task.vocab_size, batch.tokens.shape, generator=seeded(1))
     for position in range(task.length):
         blinded = torch.cat([batch.tokens[:, : position + 1], noise[:, position + 1 :]], 1)
         scored = batch.targets[:, position] != IGNORE
-        assert torch.equal(task.solve(blinded)[scored, position], answers[scored, position])
+        assert torch.equal(oracle(blinded)[scored, position], answers[scored, position])
+
+
+WITHOUT_ORDER: dict[Task, float] = {
+    Copy(): 0.179,
+    VariableCopy(): 0.207,
+    SelectiveCopy(): 0.255,
+    MQAR(): 0.174,
+    MQAR(pairs=4, length=16): 0.273,
+    Labels(): 0.406,
+    Markov(): 0.0,
+    Induction(): 0.100,
+    TextRetrieval(): 0.066,
+}
+"""What counting scores."""
+
+
+@pytest.mark.parametrize("task", WITHOUT_ORDER, ids=str)
+def test_the_floor_is_what_counting_scores(task: Task):
+    floor = evaluate(task, task.counting, seeded(2), 1024).score
+    assert floor == pytest.approx(WITHOUT_ORDER[task], abs=5e-4)
+
+
+@pytest.mark.parametrize("task", [VariableCopy(), SelectiveCopy(), MQAR(), Labels(), Induction()], ids=str)
+def test_no_simpler_count_scores_more(task: Task):
+    batch = task.draw(seeded(), 2000)
+    scored = batch.targets != IGNORE
+    came = counts(batch.tokens, task.vocab_size)
+    most = came.argmax(2)
+    most_of_others = came.scatter(2, batch.tokens[:, :, None], 0).argmax(2)
+    floor, *simpler = (
+        (ids == batch.targets)[scored].double().mean()
+        for ids in (task.count(batch.tokens), most, most_of_others)
+    )
+    assert max(simpler) <= floor + 0.01
+
+
+def test_a_sequence_of_the_same_counts_has_the_same_floor():
+    """A bigram's second symbol comes as often as each decoy wherever it is asked for."""
+    batch = Induction().draw(seeded(), 200)
+    came = counts(batch.tokens, 64)
+    for row, position in (batch.targets != IGNORE).nonzero().tolist():
+        wanted = came[row, position, batch.targets[row, position]]
+        assert wanted == came[row, position, batch.tokens[row, position]] - 1
+        assert (came[row, position] == wanted).sum() >= 1 + 7
+
+
+@pytest.mark.parametrize(
+    ("task", "shuffled"),
+    [
+        (Copy(), 32),
+        (VariableCopy(shortest=9, longest=9), 9),
+        (SelectiveCopy(), 80),
+        (MQAR(), 40),
+        (Labels(), 50),
+        (Markov(), 100),
+        (Induction(), 40),
+    ],
+    ids=str,
+)
+def test_counting_does_not_read_the_order(task: Task, shuffled: int):
+    """Whatever order the first tokens come in, the answers after them are the same."""
+    batch = task.draw(seeded(), 100)
+    scored = batch.targets != IGNORE
+    scored[:, :shuffled] = False
+    assert scored.any()
+    mixed = batch.tokens[:, torch.randperm(shuffled, generator=seeded(1))]
+    other = torch.cat([mixed, batch.tokens[:, shuffled:]], 1)
+    assert not torch.equal(other, batch.tokens)
+    assert torch.equal(task.count(other)[scored], task.count(batch.tokens)[scored])
 
 
 @every_task
@@ -116,7 +188,7 @@ def test_a_variable_copy_is_a_copy_then_padding():
 
 
 def test_the_bigram_is_the_only_place_of_its_first_symbol():
-    batch = Induction(symbols=6, length=20, repeats=4).draw(seeded(), 50)
+    batch = Induction(symbols=6, length=20, repeats=4, decoys=2).draw(seeded(), 50)
     for tokens, targets in zip(batch.tokens.tolist(), batch.targets.tolist(), strict=True):
         scored = [i for i, target in enumerate(targets) if target != IGNORE]
         first, second = tokens[scored[0]], targets[scored[0]]
@@ -168,6 +240,9 @@ def test_loads_count_what_they_say():
         (Labels, dict(pairs=1), "pairs=1"),
         (Markov, dict(states=1), "states=1"),
         (Induction, dict(repeats=40), "length=64"),
+        (Induction, dict(decoys=-1), "decoys=-1"),
+        (Induction, dict(decoys=15), "decoys=15"),
+        (Induction, dict(symbols=9), "symbols=9"),
         (TextRetrieval, dict(queries=17), "queries=17"),
         (TextRetrieval, dict(lines=27, name_letters=1), "lines=27"),
     ],

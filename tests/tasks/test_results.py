@@ -101,3 +101,11 @@ def test_tables_show_every_rate_and_the_loads_of_the_best():
     assert list(overview.columns[-1].cells) == ["0.5", "0.5"]
     assert [column.header for column in loads.columns] == ["model", "8", "16"]
     assert loads.row_count == 1
+    assert "chance 0.1; *" in str(overview.caption)
+
+
+def test_the_table_says_what_counting_scores():
+    bounds = [dict(floor=0.25, solve=1.0), dict(floor=0.35, solve=1.0)]
+    records = [record(1e-3, seed, valid=0.5, **more) for seed, more in enumerate(bounds)]
+    overview, _ = text_tables(records)
+    assert "chance 0.1, counting without order 0.3, solved 1;" in str(overview.caption)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles import oracle, seeded
+from oracles import seeded
 
 from tiny_models import tiny
 from tmt.model.base import IGNORE
@@ -17,7 +17,7 @@ def test_one_wrong_letter_makes_a_value_wrong():
     task = TextRetrieval(lines=4, queries=2)
 
     def predict(tokens: torch.Tensor, targets: torch.Tensor) -> Prediction:
-        right = oracle(task)(tokens, targets)
+        right = task.solution(tokens, targets)
         ids = right.ids.clone()
         first = (targets != IGNORE).long().argmax(1)
         ids[torch.arange(len(ids)), first + 1] = 0  # the middle letter of the first value
@@ -32,7 +32,7 @@ def test_loads_and_positions_are_kept_apart():
     task = VariableCopy(symbols=8, shortest=2, longest=3)
 
     def predict(tokens: torch.Tensor, targets: torch.Tensor) -> Prediction:
-        right = oracle(task)(tokens, targets)
+        right = task.solution(tokens, targets)
         short = tokens[:, 2:3] == 8
         return Prediction(torch.where(short, right.ids, 0), torch.where(targets == IGNORE, 0, short.float()))
 

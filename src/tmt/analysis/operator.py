@@ -55,7 +55,7 @@ class KernelRecord:
     roots_inside: int | None = None
     """Zeros inside the circle as the companion matrix has them; None beyond 256 taps."""
     roots_near_circle: int | None = None
-    """Zeros within 1e-6 of the circle, which that count may have on the wrong side."""
+    """So many of them at most may be on the wrong side: zeros between circles proven free of them."""
 
 
 def model_kernels(model: LanguageModel, arch: str) -> Kernels:

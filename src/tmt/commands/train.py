@@ -139,6 +139,8 @@ def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits, tok
     tell(f"{config.arch} {config.preset}: {model.num_parameters():,} parameters")
     for line in describe(parameter_groups(model, config.optim)):
         tell(f"  {line}")
+    for line in model.notices(config.train.seq_len):
+        tell(line)
 
 
 def _run(trainer: Trainer, options: TrainOptions) -> bool:

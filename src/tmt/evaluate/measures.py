@@ -27,7 +27,7 @@ class Score:
     """Targets scored per forward pass after the first."""
     flops: int
     """Operations of all forward passes, tokens seen again as context included, as if every window were
-    scored alone: what a batch shares counts for each of its windows."""
+    scored alone: what a batch shares counts for each of its windows, what it pads for none."""
     flops_dense: int
     """Operations of the same passes with every layer run for every token."""
     layer_tokens: npt.NDArray[np.int64]

@@ -99,7 +99,7 @@ class _Tally:
         length = inputs.shape[1]
         self.nats_at[:length] += nll.double().sum(0).cpu().numpy()
         self.scored_at[:length] += (targets != IGNORE).sum(0)
-        self.flops += output.flops + (len(batch) - 1) * self._model.shared_flops()
+        self.flops += output.flops_alone
         self.flops_dense += sum(self._dense(window.length) for window in batch)
         self.flops_dense -= self._model.head_flops(sum(window.length - window.scored for window in batch))
         self.layer_tokens += output.layer_tokens

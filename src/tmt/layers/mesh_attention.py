@@ -150,15 +150,18 @@ class MeshAttention(nn.Module):
             return scores(heads, keys)
         return checkpoint(scores, heads, keys, use_reentrant=False, preserve_rng_state=False)
 
-    def flops(self, positions: Tensor, rows: int, sources: int, banks: tuple[int, int]) -> int:
+    def flops(
+        self, positions: Tensor, rows: int, sources: int, banks: tuple[int, int], extra_window: int = 0
+    ) -> int:
         """Operations for `rows` queries packed at `positions` (B, T') and `sources` new keys.
 
-        `banks` is the number of memory banks to project (0, 1 or B) and of the anchors in each.
+        `banks` is the number of memory banks to project (0, 1 or B) and of the anchors in each;
+        `extra_window` as in `forward`.
         """
         width = self.routing_width if self.routed else 0
         slots = self.graph.width if self.routed else 0
         sizes = (self.heads.n_heads, self.heads.width, width, banks[1])
-        weight, window = self.heads.query.weight, self._window()
+        weight, window = self.heads.query.weight, self._window(extra_window)
         total = self.heads.flops(queries=rows, keys=sources + banks[0] * banks[1])
         total += attention_flops(positions, window, slots, *sizes, attention_impl(weight, window))
         total += 0 if self.routing is None else 2 * sources * self.routing.weight.numel()
@@ -166,7 +169,8 @@ class MeshAttention(nn.Module):
         total += 0 if self.forget is None else 2 * sources * self.forget.proj.weight.numel()
         if not (self.builds_graph and self.routed):
             return total
-        return total + graph_flops(positions, width, self.graph, graph_impl(weight, self.graph))
+        spec = replace(self.graph, window=window)
+        return total + graph_flops(positions, width, spec, graph_impl(weight, spec))
 
     def project(self, anchors: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
         """Keys and values of anchors (1 or B, M, D); those of a frozen bank are kept in the state."""

@@ -49,6 +49,14 @@ class Rows:
         packed = self.pack(self.positions)
         return packed if self._each is not None else packed.cummax(1).values
 
+    def sequences(self) -> list[Tensor]:
+        """(1, T_b) positions of the subset's tokens of every batch row b."""
+        batch, length = self.grid_positions.shape
+        if self.index is None or self._each is not None:
+            return list(self.packed_positions.split(1))
+        counts = torch.bincount(self.index // length, minlength=batch).tolist()
+        return list(self.positions[None].split(counts, dim=1))
+
     def take(self, grid: Tensor) -> Tensor:
         """(n, …) rows of a grid."""
         return grid if self.index is None else _Take.apply(grid, self.index)

@@ -40,6 +40,8 @@ class ModelOutput:
     """Decoding state after these tokens, when asked for."""
     work: list[Callable[[], int]] = field(default_factory=list)
     """Counters of what ran; see :attr:`flops`."""
+    batching: list[Callable[[], int]] = field(default_factory=list)
+    """Counters of what running each sequence by itself would add to that; see :attr:`flops_alone`."""
     layer_tokens: list[int] = field(default_factory=list)
     """Tokens that each layer worked on."""
     depth: Tensor | None = None
@@ -51,6 +53,11 @@ class ModelOutput:
     def flops(self) -> int:
         """Operations executed (a multiply-add is two), head included, counted from the shapes that ran."""
         return sum(count() for count in self.work)
+
+    @property
+    def flops_alone(self) -> int:
+        """The same were every sequence of the batch run by itself: no padding, and nothing is shared."""
+        return self.flops + sum(count() for count in self.batching)
 
 
 @dataclass
@@ -207,9 +214,9 @@ class LanguageModel(nn.Module, ABC):
     def flops(self, length: int) -> int:
         """Operations of one forward pass over a sequence of `length` tokens, every layer run for all."""
 
-    def shared_flops(self) -> int:
-        """Operations of a forward pass that all rows of its batch share, whatever their number."""
-        return 0
+    def notices(self, length: int) -> list[str]:
+        """What to know before training on sequences of `length` tokens."""
+        return []
 
     def head_flops(self, rows: int) -> int:
         """Operations of the head for that many rows."""

@@ -75,10 +75,21 @@ class TMTBlock(nn.Module):
         h = h + self._scaled(update, gain)
         return rows.put(x, h), LayerTrace(rows, normed, mesh, gate)
 
-    def flops(self, positions: Tensor, rows: int, everyone: int, banks: tuple[int, int]) -> int:
+    def flops(
+        self, positions: Tensor, rows: int, everyone: int, banks: tuple[int, int], extra_window: int = 0
+    ) -> int:
         """Operations for `rows` running tokens packed at `positions` (B, T'), of `everyone` in the batch."""
-        total = self.attention.flops(positions, rows, rows if self.reuse else everyone, banks)
+        sources = rows if self.reuse else everyone
+        total = self.attention.flops(positions, rows, sources, banks, extra_window)
         return total + self.ffn.flops(rows) + (self.local.flops(rows) if self.local else 0)
+
+    def flops_alone(self, rows: Rows, banks: tuple[int, int], extra_window: int) -> int:
+        """The same, were every sequence of the batch run by itself, without padding and sharing nothing."""
+        length, bank = rows.grid_positions.shape[1], (min(1, banks[0]), banks[1])
+        return sum(
+            self.flops(positions, positions.numel(), length, bank, extra_window)
+            for positions in rows.sequences()
+        )
 
     def _scaled(self, update: Tensor, gain: Tensor | None) -> Tensor:
         update = self.dropout(update)

@@ -84,8 +84,9 @@ class TMTModel(LanguageModel):
             else:
                 x, trace = block(x, rows, gain, carry, rotation, cache, anchors, extra_window)
                 carry = trace.mesh.carry
-            shapes = (rows.packed_positions, rows.count, everyone.count, banks)
+            shapes = (rows.packed_positions, rows.count, everyone.count, banks, extra_window)
             output.work.append(partial(block.flops, *shapes))
+            output.batching.append(partial(_saved_by_batch, block, rows, shapes))
             output.layer_tokens.append(rows.count)
             layer_rows.append(rows)
             if watched:  # a trace holds all that its layer computed
@@ -232,17 +233,24 @@ class TMTModel(LanguageModel):
         """See :class:`LanguageModel`."""
         return {**super().ops(), **self.blocks[-1].attention.ops()}
 
-    def shared_flops(self) -> int:
-        """See :class:`LanguageModel`: keys and values of the memory anchors."""
-        anchors = self.config.memory_anchors
-        return sum(block.attention.heads.flops(queries=0, keys=anchors) for block in self.blocks)
-
-    def flops(self, length: int) -> int:
-        """See :class:`LanguageModel`: the same model without exits."""
+    def flops(self, length: int, extra_window: int = 0) -> int:
+        """See :class:`LanguageModel`: the same model without exits, with a wider window if need be."""
         positions = torch.arange(length)[None]
         banks = (1, self.config.memory_anchors)
-        blocks = sum(b.flops(positions, length, length, banks) for b in self.blocks)
+        blocks = sum(b.flops(positions, length, length, banks, extra_window) for b in self.blocks)
         return blocks + self.head_flops(length)
+
+    def notices(self, length: int) -> list[str]:
+        """See :class:`LanguageModel`: what the steps cost whose window is not yet the configured one."""
+        config, left = self.config, self.config.anneal_steps - int(self.steps)
+        if left <= 0:
+            return []
+        extra = config.max_seq_len - config.local_window
+        ratio = self.flops(length, extra) / self.flops(length)
+        return [
+            f"anneal_steps={config.anneal_steps}: the window shrinks from {config.max_seq_len} to "
+            f"{config.local_window} tokens; until then a step takes up to {ratio:.1f} times the operations"
+        ]
 
     def _diagnose(self, traces: list[LayerTrace], tokens: Tensor, output: TMTOutput) -> None:
         confidence = torch.full((tokens.numel(),), torch.finfo(torch.float32).tiny, device=tokens.device)
@@ -275,3 +283,10 @@ def _remaining(rows: Rows, decision: Decision, cache: Cache) -> tuple[Rows, Tens
         return rows.mask(decision.stay), decision.gain
     gain = None if decision.gain is None else decision.gain.index_select(0, decision.kept)
     return rows.keep(decision.kept, decision.each), gain
+
+
+def _saved_by_batch(
+    block: TMTBlock, rows: Rows, shapes: tuple[Tensor, int, int, tuple[int, int], int]
+) -> int:
+    """Operations of a layer that every sequence by itself would take more than the batch does."""
+    return block.flops_alone(rows, *shapes[3:]) - block.flops(*shapes)

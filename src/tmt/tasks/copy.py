@@ -59,6 +59,10 @@ class Copy(Task):
         """The token `half` positions ago."""
         return F.pad(tokens[:, : -self.half], (self.half, 0))
 
+    def count(self, tokens: Tensor) -> Tensor:
+        """The symbol of which most are still to come."""
+        return _still_to_come(tokens, self.symbols)
+
 
 @dataclass(frozen=True)
 class VariableCopy(Task):
@@ -112,6 +116,10 @@ class VariableCopy(Task):
         position = torch.arange(tokens.shape[1], device=tokens.device)
         separator = torch.where(tokens == self.symbols, position, 0).cummax(1).values
         return tokens.gather(1, position - separator)
+
+    def count(self, tokens: Tensor) -> Tensor:
+        """The symbol of which most are still to come."""
+        return _still_to_come(tokens, self.symbols)
 
 
 @dataclass(frozen=True)
@@ -168,3 +176,14 @@ class SelectiveCopy(Task):
         answer = torch.zeros_like(tokens)
         answer[:, mixed:-1] = tokens.gather(1, order)
         return answer
+
+    def count(self, tokens: Tensor) -> Tensor:
+        """The symbol of which most are still to come."""
+        return _still_to_come(tokens, self.symbols)
+
+
+def _still_to_come(tokens: Tensor, symbols: int) -> Tensor:
+    """(B, T): the symbol that came most often before the separator, its occurrences after it taken away."""
+    sign = 1 - 2 * (tokens == symbols).cumsum(1)
+    read = F.one_hot(tokens, symbols + 2)[:, :, :symbols]
+    return (read * sign[:, :, None]).cumsum(1).argmax(2)

@@ -90,6 +90,10 @@ class TaskJob:
         figures = fit(model.train(), language_objective(model, draw), plan, f"{self.name} {self.arch}")
         predict = model_predictor(model.eval())
         valid, test = (evaluate(task, predict, plan.generator(s), EVALUATED) for s in ("valid", "test"))
+        floor, best = (
+            evaluate(task, oracle, plan.generator("test"), EVALUATED).score
+            for oracle in (task.counting, task.solution)
+        )
         return {
             **model_figures(model, task.length),
             **figures,
@@ -97,6 +101,8 @@ class TaskJob:
             **asdict(test),
             "score_name": task.score_name,
             "chance": task.chance,
+            "floor": floor,
+            "solve": best,
             "grouped_by": task.grouped_by,
         }
 

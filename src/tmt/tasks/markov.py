@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from tmt.model.checks import require
-from tmt.tasks.task import Batch, Prediction, Task, draw_symbols, power_of_two_below
+from tmt.tasks.task import Batch, Prediction, Task, counts, draw_symbols, power_of_two_below
 
 PRIOR = 0.5
 """Concentration of the Dirichlet prior of every row of a transition matrix."""
@@ -50,7 +50,7 @@ class Markov(Task):
         """See :class:`Task`; every next state is a target."""
         states = self._walk(generator, count)
         tokens, targets = states[:, :-1], states[:, 1:]
-        visits = self._one_hot(tokens).cumsum(1).gather(2, tokens[:, :, None])[:, :, 0] - 1
+        visits = counts(tokens, self.states).gather(2, tokens[:, :, None])[:, :, 0] - 1
         return Batch(tokens, targets, power_of_two_below(visits))
 
     def _walk(self, generator: Generator, count: int) -> Tensor:
@@ -76,11 +76,23 @@ class Markov(Task):
 
     def unigram(self, tokens: Tensor) -> Tensor:
         """The same of who counts states, not transitions."""
-        return _log_shares(self._one_hot(tokens).cumsum(1))
+        return _log_shares(counts(tokens, self.states))
 
     def solve(self, tokens: Tensor) -> Tensor:
         """The Bayes predictor's most likely next state."""
         return self.bayes(tokens).argmax(2)
+
+    def count(self, tokens: Tensor) -> Tensor:
+        """The state that came most often."""
+        return self.unigram(tokens).argmax(2)
+
+    def solution(self, tokens: Tensor, targets: Tensor) -> Prediction:
+        """The Bayes predictor."""
+        return Prediction.of(self.bayes(tokens), targets)
+
+    def counting(self, tokens: Tensor, targets: Tensor) -> Prediction:
+        """:meth:`unigram`, where the gap begins."""
+        return Prediction.of(self.unigram(tokens), targets)
 
     def score(self, batch: Batch, prediction: Prediction) -> float:
         """The part of the gap between :meth:`unigram` and :meth:`bayes` that is closed."""
@@ -95,6 +107,6 @@ class Markov(Task):
         return F.one_hot(states, self.states)
 
 
-def _log_shares(counts: Tensor) -> Tensor:
-    shares = counts + PRIOR
+def _log_shares(occurrences: Tensor) -> Tensor:
+    shares = occurrences + PRIOR
     return (shares / shares.sum(-1, keepdim=True)).log()

@@ -13,12 +13,16 @@ from tmt.model.common_config import ModelConfig
 
 FEED_FORWARD = ("ffn_dim", "ffn_stream_dim")
 """Fields that set the width of the feed-forward layers, whichever a configuration has."""
+EMBEDDING_STD = 0.2
+"""Models this small do not find lookups in a few hundred steps from embeddings of the usual 0.02."""
 
 
 def configure(
     arch: str, preset: str | None, overrides: dict[str, Any], *, vocab_size: int, length: int, d_model: int
 ) -> ModelConfig:
     """The configuration of an architecture for sequences of `length` tokens, without dropout or exits.
+
+    Embeddings start at `EMBEDDING_STD`, unless an override says otherwise or `init=kaiming` makes them.
 
     Args:
         arch: name of the architecture.
@@ -39,6 +43,8 @@ def configure(
     values: dict[str, Any] = dict(
         vocab_size=vocab_size, max_seq_len=length, kernel_length=length, dropout=0.0, exit_objective="none"
     )
+    if overrides.get("init") != "kaiming":
+        values["embedding_std"] = EMBEDDING_STD
     if preset is None:
         values |= dict(d_model=d_model, n_layers=2, n_heads=4)
     own = {name: value for name, value in values.items() if name in start}

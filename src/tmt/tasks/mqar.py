@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from tmt.model.checks import require, require_positive
-from tmt.tasks.task import Batch, Task, draw_distinct, draw_symbols, following, unscored
+from tmt.tasks.task import Batch, Task, counts, draw_distinct, draw_symbols, following, unscored
 
 
 @dataclass(frozen=True)
@@ -66,3 +66,8 @@ class MQAR(Task):
     def solve(self, tokens: Tensor) -> Tensor:
         """What followed the key at its only earlier occurrence."""
         return following(tokens)
+
+    def count(self, tokens: Tensor) -> Tensor:
+        """The value that came most often."""
+        values = slice(self.n_keys, self.n_keys + self.n_values)
+        return counts(tokens, self.vocab_size)[:, :, values].argmax(2) + self.n_keys

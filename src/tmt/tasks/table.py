@@ -27,7 +27,7 @@ def _overview(lines: Sequence[Line]) -> Table:
     table = _table(
         ("model", "params", "lr", "seeds", *figures.values(), "s/step"),
         f"{first['task']} ({sizes}), {first['steps']:,} steps of {first['batch_size']}",
-        f"mean ± 95 % over seeds; chance {first['chance']:.3g}; {BEST} best on validation draws",
+        f"mean ± 95 % over seeds; {_bounds(lines)}; {BEST} best on validation draws",
     )
     for line in lines:
         seconds = sum(r["seconds"] for r in line.records) / max(
@@ -65,6 +65,16 @@ def _table(columns: Sequence[str], title: str, caption: str | None) -> Table:
 def _name(line: Line) -> str:
     encoder = line.first.get("encoder")
     return line.first["arch"] + (f", {encoder}" if encoder else "")
+
+
+def _bounds(lines: Sequence[Line]) -> str:
+    """What the scores lie between: a guess, who counts symbols but not their order, and the answer."""
+    chance = f"chance {lines[0].first['chance']:.3g}"
+    records = [record for line in lines for record in line.records if "floor" in record]
+    if not records:
+        return chance
+    floor, solve = (sum(record[name] for record in records) / len(records) for name in ("floor", "solve"))
+    return f"{chance}, counting without order {floor:.3g}, solved {solve:.3g}"
 
 
 def _figure(line: Line, name: str) -> str:

@@ -37,6 +37,12 @@ class Prediction:
         nats = F.nll_loss(log_probabilities.mT, targets, reduction="none", ignore_index=IGNORE)
         return cls(log_probabilities.argmax(2), nats)
 
+    @classmethod
+    def certain(cls, ids: Tensor, targets: Tensor) -> Self:
+        """The prediction of who is sure of ids (B, T), where targets (B, T) come."""
+        wrong = (ids != targets) & (targets != IGNORE)
+        return cls(ids, torch.where(wrong, torch.inf, 0.0))
+
 
 @dataclass(frozen=True)
 class Task(ABC):
@@ -77,6 +83,18 @@ class Task(ABC):
     def solve(self, tokens: Tensor) -> Tensor:
         """The best prediction (B, T) at every scored position, from the tokens (B, T) up to it alone."""
 
+    @abstractmethod
+    def count(self, tokens: Tensor) -> Tensor:
+        """The same of who knows the task and counts what was read up to there, but not in which order."""
+
+    def solution(self, tokens: Tensor, targets: Tensor) -> Prediction:
+        """:meth:`solve` as a predictor: what is the most that can be scored."""
+        return Prediction.certain(self.solve(tokens), targets)
+
+    def counting(self, tokens: Tensor, targets: Tensor) -> Prediction:
+        """:meth:`count` as a predictor: what scores no more has learnt nothing of the order."""
+        return Prediction.certain(self.count(tokens), targets)
+
     def score(self, batch: Batch, prediction: Prediction) -> float:
         """How well the batch is predicted: the share of answers that are right; 1 for :meth:`solve`."""
         return float(self.right(batch, prediction).float().mean())
@@ -107,6 +125,11 @@ def power_of_two_below(counts: Tensor) -> Tensor:
     """The largest power of two that each int64 count reaches; 0 stays 0."""
     exact = torch.frexp(counts.double()).exponent - 1
     return torch.where(counts > 0, 2 ** exact.clamp(min=0).long(), 0)
+
+
+def counts(tokens: Tensor, vocab_size: int) -> Tensor:
+    """(B, T, V) int64: how often each token has come up to each position, that one included."""
+    return F.one_hot(tokens, vocab_size).cumsum(1)
 
 
 def following(tokens: Tensor) -> Tensor:

@@ -90,6 +90,18 @@ class TextRetrieval(Task):
         answer[:, self.lines :, self.name_letters : -2] = found[:, self.lines :, self.name_letters + 1 : -1]
         return answer.flatten(1)
 
+    def count(self, tokens: Tensor) -> Tensor:
+        """The value of the first line that no query before asked for: lines are counted, not matched."""
+        lines = tokens.unflatten(1, (-1, self.line_length))
+        read, queries = lines[:, : self.lines], lines[:, self.lines :]
+        asked = (queries[:, :, None] == read[:, None]).all(3).long()
+        before = asked.cumsum(1) - asked
+        first = before.argmin(2)
+        found = read[torch.arange(len(lines), device=lines.device)[:, None], first]
+        answer = torch.zeros_like(lines)
+        answer[:, self.lines :, self.name_letters : -2] = found[:, :, self.name_letters + 1 : -1]
+        return answer.flatten(1)
+
 
 def _spell(numbers: Tensor, letters: int) -> Tensor:
     """(…) numbers below 26^letters to (…, letters) bytes a–z."""

@@ -9,7 +9,10 @@ from tmt.config import OptimConfig
 from tmt.training.muon import Muon
 
 SMALLEST_MATRIX = 16
-"""A matrix with a shorter side (a gate, a local filter) has no spectrum worth orthogonalising."""
+"""A matrix with a shorter side (a gate, say) has no spectrum worth orthogonalising."""
+
+VECTORS = ("bias", ".local.weight", "passes")
+"""Ends of the names of parameters that hold several vectors (a bias a head, a filter tap, a pass), no map."""
 
 
 @dataclass
@@ -44,9 +47,12 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[Group]:
 def is_small(name: str, parameter: nn.Parameter) -> bool:
     """Whether a model's parameter is a gain, bias, gate or kernel rather than a matrix or an embedding.
 
-    What makes a kernel over positions is one, whatever its size: no decay pulls on it.
+    What makes a kernel over positions is one, whatever its size, and so are biases and filters a channel,
+    however many vectors they hold: no decay pulls on them, and they have no spectrum.
     """
-    return parameter.dim() != 2 or min(parameter.shape) < SMALLEST_MATRIX or ".kernel." in name
+    if ".kernel." in name or name.endswith(VECTORS):
+        return True
+    return parameter.dim() != 2 or min(parameter.shape) < SMALLEST_MATRIX
 
 
 def build_optimizers(groups: list[Group], config: OptimConfig) -> list[Optimizer]:
