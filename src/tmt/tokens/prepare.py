@@ -86,10 +86,10 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None =
 def _open(folder: Path, listing: str) -> TokenSplits:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        streams = {split: _stream(folder, manifest, split) for split in SPLITS}
+        train, valid, test = (_stream(folder, manifest, split) for split in SPLITS)
         counts = {name: manifest[name] for name in _COUNTS}
         notes = [*filter(None, [listing]), *manifest["notes"]]
-        return TokenSplits(**streams, **counts, notes=notes)
+        return TokenSplits(train, valid, test, **counts, notes=notes)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot use the prepared tokens in {folder}: {error}") from error
 

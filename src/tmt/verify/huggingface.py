@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tmt.verify.subject import NotOfferedError, Subject
 
@@ -25,9 +25,9 @@ class _State:
 class HuggingFace(Subject):
     """A `transformers.PreTrainedModel` with a head of a causal language model."""
 
-    def __init__(self, model: nn.Module, name: str):
+    def __init__(self, model: Any, name: str):
         self.module, self.name = model, name
-        self.config: Any = model.config
+        self.config = model.config
         self.vocab_size = self.config.vocab_size
         limits = [getattr(self.config, field, None) for field in LENGTHS]
         self.longest = next((limit for limit in limits if limit), None)

@@ -63,8 +63,8 @@ def _check(name: str, model: LanguageModel) -> None:
         decoder.read(tokens[:, :length])
     replayed = _static(model, other, length, length + CHECKED)
     for token in tokens[:, length:].split(1, 1):
-        actual, expected = replayed(token), plain.read(token)
-    require_parity(f"{name} (replayed)", {"logits": actual}, {"logits": expected}, DECODING_TOLERANCE)
+        actual, expected = {"logits": replayed(token)}, {"logits": plain.read(token)}
+        require_parity(f"{name} (replayed)", actual, expected, DECODING_TOLERANCE)
 
 
 def _static(model: LanguageModel, decoder: Decoder, length: int, limit: int) -> StaticDecoder:
