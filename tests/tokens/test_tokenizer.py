@@ -1,8 +1,11 @@
+import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -137,6 +140,49 @@ def test_sentence_piece_charges_the_rewritten_text(corpus: Corpus, cache: Path) 
     for previous, charge in ((bos, -1), (eos, -1), (ids[0], 0)):
         full = len(tokenizer.token_bytes(lead, ids[0]))
         assert tokenizer.byte_counts([lead], [previous]).tolist() == [full + charge]
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "prefix": {"normalization_rule_name": "identity", "remove_extra_whitespaces": False},
+    "lower case": {"normalization_rule_name": "nmt_nfkc_cf", "add_dummy_prefix": False},
+    "spaces behind": {
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "add_dummy_prefix": False,
+        "treat_whitespace_as_suffix": True,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=FOREIGN)
+def foreign(request: pytest.FixtureRequest) -> SentencePieceTokenizer:
+    """A model that another program trained; the one with spaces behind its words keeps all text."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["The mesh sees no later token, and a gate lets easy ones leave."] * 20),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=300,
+        byte_fallback=True,
+        required_chars="▁",
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **FOREIGN[request.param],
+    )
+    tokenizer = SentencePieceTokenizer(model.getvalue(), "foreign")
+    assert tokenizer.rewrites_text == (request.param != "spaces behind")
+    return tokenizer
+
+
+@settings(quick, max_examples=60)
+@given(text=texts)
+@example(text=" The mesh\n  sees ﬁ")
+@example(text="\u3000the É Mesh ")
+def test_models_of_others_are_accounted_for(foreign: SentencePieceTokenizer, text: str) -> None:
+    check_accounts(foreign, text)
+    counts = foreign.raw_byte_counts(text, foreign.encode(text))
+    assert counts.sum() == len(text.encode())
 
 
 @settings(derandomize=True, max_examples=25, deadline=None)

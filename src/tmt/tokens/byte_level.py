@@ -83,7 +83,9 @@ class BPETokenizer(ByteLevelTokenizer):
         content = inner.to_str()
         spec = json.loads(content)
         if why := _why_not_exact(spec):
-            raise InputError(f"tokenizer {name}: {why}; only plain byte-level BPE has exact bytes")
+            raise InputError(
+                f"tokenizer {name}: {why}; only plain byte-level BPE has exact bytes; bpe:N trains one"
+            )
         self._inner = inner
         pieces = _pieces(inner, spec)
         super().__init__(pieces, inner.get_vocab()[separator], sha256(content.encode()).hexdigest())
