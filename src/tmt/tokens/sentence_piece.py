@@ -130,7 +130,9 @@ class SentencePieceTokenizer(Tokenizer):
                 f"tokenizer {name} has no BOS, which separates documents; train one with sp:8192"
             )
         if not any(map(self._inner.is_byte, range(self.vocab_size))):
-            raise InputError(f"tokenizer {name} has no byte fallback, so some text cannot be written in it")
+            raise InputError(
+                f"tokenizer {name} has no byte fallback, so it cannot write all text; train one with sp:8192"
+            )
         if self._bound[self._inner.piece_to_id(SPACE)]:
             raise InputError(
                 f"tokenizer {name} lacks the piece {SPACE!r} (U+2581) of its own, so a space before rare "
