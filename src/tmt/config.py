@@ -17,6 +17,7 @@ from tmt.model.checks import changed, require, require_positive
 from tmt.whole_file import replaced
 
 if TYPE_CHECKING:
+    from tmt.text import Split
     from tmt.tokens import Source
 
 FORMAT = 1
@@ -39,6 +40,10 @@ class DataConfig:
     """At a row without text or not in UTF-8: stop, leave it out, or replace what is not UTF-8."""
     follow_links: bool = False
     """Also read what links in a folder point to outside of it."""
+    valid: str | None = None
+    """Text that is the validation split, all of it, in the place of a part of the corpus."""
+    test: str | None = None
+    """Text that is the test split, likewise."""
     tokenizer: str = "auto"
     """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
 
@@ -47,7 +52,8 @@ class DataConfig:
         from tmt.text import Reading, require_corpus
 
         Reading(**self._reading())
-        require_corpus(self.source)
+        for source in (self.source, *self._held().values()):
+            require_corpus(source)
         if self.tokenizer != "auto":
             from tmt.tokens import require_tokenizer
 
@@ -57,7 +63,11 @@ class DataConfig:
         """The text or the token files; InputError where they cannot be opened."""
         from tmt.tokens import open_source
 
-        return open_source(self.source, **self._reading())
+        return open_source(self.source, self._held(), **self._reading())
+
+    def _held(self) -> "dict[Split, str]":
+        named: dict[Split, str | None] = {"valid": self.valid, "test": self.test}
+        return {split: source for split, source in named.items() if source is not None}
 
     def _reading(self) -> dict[str, Any]:
         from tmt.text import Reading

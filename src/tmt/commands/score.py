@@ -18,8 +18,9 @@ from tmt.adaptive import (
 from tmt.checkpoint import Run, checked_device, load_run
 from tmt.commands.report import tell
 from tmt.commands.score_tables import show_scores
+from tmt.commands.scored_text import scored_text
+from tmt.evaluate.text_size import text_bytes
 from tmt.options.score import ScoreOptions
-from tmt.tokens import open_source
 from tmt.training.distributed import Ranks
 
 CHUNK_WINDOWS = 16
@@ -60,7 +61,14 @@ def _records(
         own.make_pass(run.model, task.tokens, run.tokenizer.eot_id, ranks, task.limit)
         findings.append(_audit(run, own, task, ranks) if options.audit else None)
     return [
-        {"run": str(run.folder), "data": task.name, "audit": found, **adaptive_report(run, own, task, ranks)}
+        {
+            "run": str(run.folder),
+            "data": task.name,
+            "split_tokens": len(task.tokens) - 1,
+            "split_bytes": text_bytes(task.tokens, run.tokenizer, len(task.tokens) - 1),
+            "audit": found,
+            **adaptive_report(run, own, task, ranks),
+        }
         for (run, own, task), found in zip(jobs, findings, strict=True)
     ]
 
@@ -103,16 +111,10 @@ def _settings(run: Run, options: ScoreOptions, main: bool) -> ScoreSettings:
 
 
 def _task(run: Run, options: ScoreOptions, name: str) -> Task:
-    data = run.config.data
-    source = data.open() if options.data is None else open_source(options.data, text_field=data.text_field)
-    splits = source.tokens(run.tokenizer)
-    split = options.split
-    if split not in splits.documents:
-        tell(f"{source.name} has no {split} files: scoring the validation split")
-        split = "valid"
+    text = scored_text(run, options.data, options.split)
     return Task(
-        tokens=getattr(splits, split),
-        name=f"{source.name}, {split} split",
+        tokens=text.tokens,
+        name=text.name,
         limit=options.limit,
         minutes=options.minutes,
         gains=options.gains,

@@ -7,7 +7,7 @@ from typing import Literal
 from tmt.errors import InputError
 from tmt.options import Options
 from tmt.run_folder import check_run
-from tmt.text import Split, require_corpus
+from tmt.text import Part, require_corpus
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class ScoreOptions(Options):
     """Another run or artifact, given the same treatment for comparison."""
     data: str | None = None
     """Corpus, as in tmt train; default: the run's own."""
-    split: Split = "test"
-    """Which part of the corpus."""
+    split: Part | None = None
+    """Which part of the corpus, or all of it; default: as in tmt eval."""
     window: int | None = None
     """Tokens the model reads at once; default: the length it was trained on."""
     stride: int | None = None
