@@ -14,10 +14,10 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from tmt.errors import InputError, unknown
 from tmt.model.checks import changed, require, require_positive
+from tmt.text import Reading, Split, require_corpus
 from tmt.whole_file import replaced
 
 if TYPE_CHECKING:
-    from tmt.text import Split
     from tmt.tokens import Source
 
 FORMAT = 1
@@ -25,21 +25,11 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where the tokens come from."""
+class DataConfig(Reading):
+    """Where the tokens come from, and how text is read."""
 
     source: str = "sotu"
     """Corpus: sotu, a file or folder of text, a folder of token files, or a hub data set."""
-    text_field: str = "text"
-    """Field of JSON, CSV and parquet files that holds the text."""
-    max_bytes: int | None = None
-    """Read at most this many bytes of text."""
-    separator: str | None = None
-    """What parts documents wherever it stands; default: lines <|endoftext|> and form feeds in text files."""
-    on_bad_row: Literal["stop", "skip", "replace"] = "stop"
-    """At a row without text or not in UTF-8: stop, leave it out, or replace what is not UTF-8."""
-    follow_links: bool = False
-    """Also read what links in a folder point to outside of it."""
     valid: str | None = None
     """Text that is the validation split, all of it, in the place of a part of the corpus."""
     test: str | None = None
@@ -49,9 +39,6 @@ class DataConfig:
 
     def check(self) -> None:
         """InputError where there is plainly no such text or tokenizer; opening them finds the rest."""
-        from tmt.text import Reading, require_corpus
-
-        Reading(**self._reading())
         for source in (self.source, *self._held().values()):
             require_corpus(source)
         if self.tokenizer != "auto":
@@ -63,16 +50,12 @@ class DataConfig:
         """The text or the token files; InputError where they cannot be opened."""
         from tmt.tokens import open_source
 
-        return open_source(self.source, self._held(), **self._reading())
+        reading = {field.name: getattr(self, field.name) for field in dataclasses.fields(Reading)}
+        return open_source(self.source, self._held(), **reading)
 
-    def _held(self) -> "dict[Split, str]":
+    def _held(self) -> dict[Split, str]:
         named: dict[Split, str | None] = {"valid": self.valid, "test": self.test}
         return {split: source for split, source in named.items() if source is not None}
-
-    def _reading(self) -> dict[str, Any]:
-        from tmt.text import Reading
-
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Reading)}
 
 
 @dataclass(frozen=True, kw_only=True)

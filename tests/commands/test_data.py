@@ -38,7 +38,9 @@ def test_the_table(corpus: Path, tmt: Callable[..., Result], monkeypatch: pytest
 
 def test_options_reach_the_corpus(tmt: Callable[..., Result], tmp_path: Path):
     file = tmp_path / "lines.jsonl"
-    file.write_text("".join(json.dumps({"body": f"{i} " + "word " * 40}) + "\n" for i in range(40)))
+    file.write_text(
+        "".join(json.dumps({"body": f"{i} " + "word " * 40}) + "\n" for i in range(40)), encoding="utf-8"
+    )
     arguments = ("data", f"--data={file}", "--tokenizer=bytes", "--json")
     assert "body" in tmt(*arguments).complaint
     whole, part = (
@@ -148,7 +150,7 @@ def test_held_out_files_alone_can_be_looked_at_and_scored(
     held_out = tmp_path / "held-out"
     bytes_of = ("--tokenizer=bytes", f"--shards={held_out}")
     assert tmt("data", f"--data={tmp_path / 'text.txt'}", *bytes_of).code == 2
-    (tmp_path / "text.txt").write_text("".join(f"line {i} of a text\n" for i in range(900)))
+    (tmp_path / "text.txt").write_text("".join(f"line {i} of a text\n" for i in range(900)), encoding="utf-8")
     assert tmt("data", f"--data={tmp_path / 'text.txt'}", *bytes_of).code == 0
     for file in (*held_out.glob("*_train_*"), *held_out.glob("*_test_*")):
         file.unlink()

@@ -86,9 +86,15 @@ def test_only_tables_without_the_field(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_folder_are_taken_by_their_field(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("id,body\n" + "".join(f"{i},{i} words\n" for i in range(10)))
-    (tmp_path / "b.json").write_text(json.dumps([{"body": f"{i} words"} for i in range(10, 20)]))
-    (tmp_path / "c.jsonl").write_text("".join(f'{{"body": "{i} words"}}\n' for i in range(20, 30)))
+    (tmp_path / "a.csv").write_text(
+        "id,body\n" + "".join(f"{i},{i} words\n" for i in range(10)), encoding="utf-8"
+    )
+    (tmp_path / "b.json").write_text(
+        json.dumps([{"body": f"{i} words"} for i in range(10, 20)]), encoding="utf-8"
+    )
+    (tmp_path / "c.jsonl").write_text(
+        "".join(f'{{"body": "{i} words"}}\n' for i in range(20, 30)), encoding="utf-8"
+    )
     found = texts_of(open_corpus(str(tmp_path), text_field="body"))
     assert found == sorted(f"{i} words" for i in range(30))
 

@@ -130,7 +130,8 @@ def tokens_of(config: DataConfig) -> int:
     return sum(len(split) for split in (splits.train, splits.valid, splits.test))
 
 
-@pytest.mark.shows("DataConfig", "source", "text_field", "max_bytes", "tokenizer")
+@pytest.mark.shows("DataConfig", "source", "tokenizer")
+@pytest.mark.shows("Reading", "text_field", "max_bytes")
 def test_tokens_come_from_the_text_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMT_CACHE", str(tmp_path / "cache"))
     corpus = tmp_path / "corpus.jsonl"
@@ -146,7 +147,7 @@ def test_tokens_come_from_the_text_asked_for(tmp_path: Path, monkeypatch: pytest
     assert source.tokenizer("bytes").vocab_size < source.tokenizer("bpe:270").vocab_size == 270
 
 
-@pytest.mark.shows("DataConfig", "separator", "on_bad_row", "follow_links")
+@pytest.mark.shows("Reading", "separator", "on_bad_row", "follow_links")
 def test_text_is_read_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMT_CACHE", str(tmp_path / "cache"))
     folder, outside = tmp_path / "folder", tmp_path / "outside.jsonl"
@@ -154,7 +155,9 @@ def test_text_is_read_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     rows = "".join(json.dumps({"text": f"one {i:02}###two {i:02}"}) + "\n" for i in range(40))
     outside.write_text(rows + '{"text": 5}\n', encoding="utf-8")
     (folder / "linked.jsonl").symlink_to(outside)
-    (folder / "a.jsonl").write_text("".join(json.dumps({"text": f"{i:02}"}) + "\n" for i in range(40)))
+    (folder / "a.jsonl").write_text(
+        "".join(json.dumps({"text": f"{i:02}"}) + "\n" for i in range(40)), encoding="utf-8"
+    )
     own: dict[str, Any] = dict(source=str(folder), tokenizer="bytes")
     assert tokens_of(DataConfig(**own)) == 40 * 3
     with pytest.raises(InputError, match=r"linked\.jsonl, line 41: expected text, found int"):

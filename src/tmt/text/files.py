@@ -40,7 +40,7 @@ def read_rows(path: Path, reading: Reading) -> Iterator[Row]:
             yield row
             count += 1
     except Broken as broken:
-        behind = f" (after {count:,} rows)" if count else ""
+        behind = f" (after row {count:,})" if count else ""
         yield Fault(broken.fault.kind, f"{broken.fault.message}{behind}")
 
 

@@ -49,7 +49,8 @@ class Listing:
         """What was taken and what was not, in one line."""
         kinds = Counter(map(file_kind, self.files))
         taken = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
-        return f"folder {self.folder}: {len(self.files):,} files ({taken}){self._others()}"
+        count = len(self.files)
+        return f"folder {self.folder}: {count:,} file{'s' * (count > 1)} ({taken}){self._others()}"
 
     def nothing(self) -> InputError:
         """The error for a folder without a text file."""

@@ -47,8 +47,8 @@ def open_hub(name: str, reading: Reading) -> Corpus:
     """The data set behind an alias or `owner/name[:config]`.
 
     Its own splits are used. Where one held-out split exists, `valid` and `test` are halves of it (by
-    the hash of each document); where none exists, 5 % of the documents each. `max_bytes` (1 GiB unless
-    set) bounds the whole: 90 % of it for `train`, 5 % for `valid` and for `test`.
+    the hash of each document); where none exists, 5 % each, settled by a pass of its own. `max_bytes`
+    (1 GiB unless set) bounds the whole: 90 % of it for `train`, 5 % for `valid` and for `test`.
 
     Raises:
         InputError: `datasets` is not installed, the hub cannot be reached or knows no such data set.
