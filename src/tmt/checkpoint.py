@@ -71,13 +71,13 @@ def _read_weights(model: LanguageModel, folder: Path) -> None:
 def write_safely(path: Path, write: Callable[[Path], Any]) -> None:
     """Have `write` fill a temporary file, then move it into place; a failure leaves the old one.
 
-    The folder is made where only its parent exists.
+    Missing folders are made.
 
     Raises:
         InputError: the file cannot be written (a full disk, no permission).
     """
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as temporary:
             write(temporary)
     except (OSError, SafetensorError) as error:

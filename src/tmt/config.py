@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -13,7 +13,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from tmt.errors import InputError, unknown
-from tmt.model.checks import changed, require, require_positive
+from tmt.model.checks import changed, require, require_effect, require_positive
 from tmt.text import Reading, Split, require_corpus
 from tmt.whole_file import replaced
 
@@ -216,17 +216,16 @@ class RunConfig:
         with replaced(folder / "config.yaml") as temporary:
             temporary.write_text(text, encoding="utf-8")
 
-    def require_effect(self, names: Iterable[str]) -> None:
-        """InputError for the first of these dotted names that was set and changes nothing."""
-        unused = {
-            f"{section}.{field}": (getattr(getattr(self, section), field), reason)
-            for section in ("model", "optim", "train")
-            for field, reason in getattr(self, section).unused().items()
-        }
-        for name in names:
-            if name in unused:
-                value, reason = unused[name]
-                raise InputError(f"{name}={value!r} has no effect: {reason}; leave it out")
+    def require_effect(self, fields: Mapping[str, Any]) -> None:
+        """InputError for the first of these dotted fields that was set and changes nothing."""
+        for section in ("model", "optim", "train"):
+            require_effect(getattr(self, section), section_of(fields, section), section)
+        coefficient = fields.get("optim.exit_gate_coeff")
+        if coefficient is not None and not getattr(self.model, "exits", False):
+            raise InputError(
+                f"optim.exit_gate_coeff={coefficient} has no effect: no token of this model can exit; "
+                "leave it out"
+            )
 
     def check_unchanged(self, wanted: dict[str, Any]) -> None:
         """InputError naming the first dotted field of `wanted` that this configuration does not have."""
@@ -295,7 +294,7 @@ def model_overrides(assignments: Sequence[str], who: str) -> dict[str, Any]:
     fields = parse_overrides(assignments)
     for name in fields:
         if not name.startswith("model."):
-            raise InputError(f"--set {name}: {who} takes model fields only, --set model.field=value")
+            raise InputError(f"--set {name}: {who} takes --set model.field=value only")
     return section_of(fields, "model")
 
 

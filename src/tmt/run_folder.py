@@ -16,6 +16,7 @@ import yaml
 from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build, model_overrides
 from tmt.errors import InputError
 from tmt.model import architecture
+from tmt.model.checks import require_effect
 
 if TYPE_CHECKING:
     from tmt.tokens import Tokenizer
@@ -67,7 +68,9 @@ def check_run(path: str | Path, overrides: Sequence[str] = ()) -> None:
 def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     changed = model_overrides(overrides, "a trained run")
     fields = {**dataclasses.asdict(config.model), **changed}
-    return dataclasses.replace(config, model=build(type(config.model), fields, f"{config.arch} model"))
+    model = build(type(config.model), fields, f"{config.arch} model")
+    require_effect(model, changed, "model")
+    return dataclasses.replace(config, model=model)
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -118,7 +121,9 @@ def _read_config(folder: Path) -> RunConfig:
 def require_new_run(folder: Path) -> None:
     """InputError where a run cannot begin in that folder: it holds one or a part of one, or is no folder."""
     if (folder / CONFIG).exists():
-        raise InputError(f"{folder} holds a run already; add --resume, or name another folder with --out")
+        raise InputError(
+            f"{folder} holds a run already; name another folder with --out, or train it with --resume"
+        )
     for name in (WEIGHTS, METRICS, STATE):
         if (folder / name).exists():
             raise InputError(

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from tmt.commands.inspect import InspectOptions, inspect
 from tmt.errors import InputError
+from tmt.run_folder import load_config
 
 TEXT = "a [red] mesh"
 
@@ -48,3 +50,12 @@ def test_the_implementation_of_each_operation(
 def test_long_texts_are_refused(runs: dict[str, str]):
     with pytest.raises(InputError, match="at most 256"):
         inspect(InspectOptions(run=runs["plain"], text="x" * 300, device="cpu"))
+
+
+def test_the_way_to_longer_texts_can_be_followed(runs: dict[str, str]):
+    longest = load_config(runs["toeplitz"]).model.longest
+    assert longest < 256
+    options = InspectOptions(run=runs["toeplitz"], text="x" * (longest + 9), device="cpu", json=True)
+    with pytest.raises(InputError, match=r"--set model\.beyond=fir"):
+        inspect(options)
+    inspect(replace(options, set=["model.beyond=fir"]))

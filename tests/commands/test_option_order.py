@@ -75,7 +75,7 @@ def test_of_two_places_the_later_wins(field: str):
         assert merged({field: "below"}, layers(places, field, option))[field] == places[pair[1]], pair
 
 
-@pytest.mark.parametrize("places", combinations(PLACES, 2), ids=" and ".join)
+@pytest.mark.parametrize("places", [*combinations(PLACES, 2)], ids=" and ".join)
 def test_of_two_places_on_the_command_line_the_later_wins(places: tuple[str, str], tmp_path: Path):
     field, option = "train.batch_size", "batch_size"
     _, options, _ = parse(written(dict(zip(places, (2, 3), strict=True)), field, option, tmp_path / "r.yaml"))

@@ -127,6 +127,19 @@ def test_mistakes_are_named(runs: dict[str, str], tmt: Command, mistake: str):
     assert MISTAKES[mistake] in tmt("pack", runs["plain"], *TINY[:-1], "--device=cpu", mistake).complaint
 
 
+def test_a_file_that_cannot_be_written_is_refused_first(runs: dict[str, str], tmt: Command, tmp_path: Path):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "model.tmt"
+    assert f"cannot write {out}" in tmt("pack", runs["plain"], f"--out={out}").complaint
+    assert "is a folder" in tmt("pack", runs["plain"], f"--out={tmp_path}").complaint
+
+
+def test_missing_folders_are_made(runs: dict[str, str], tmt: Command, tmp_path: Path):
+    out = tmp_path / "no" / "such" / "model.tmt"
+    assert tmt("pack", runs["plain"], f"--out={out}", "--tokens=64", "--check=0", "--device=cpu").code == 0
+    assert out.is_file()
+
+
 def test_fitting_needs_a_limit(runs: dict[str, str], tmt: Command):
     assert "--fit needs a --limit" in tmt("pack", runs["plain"], "--fit", "--limit=null").complaint
 

@@ -1,10 +1,15 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tiny_runs import Result
+from tmt.cli import parse
+from tmt.config import TrainConfig
+from tmt.run_folder import load_config
+from tmt.writer_lock import sole_writer
 
 pytest_plugins = ["command_line"]
 
@@ -81,10 +86,20 @@ def test_an_artifact_is_scored_and_the_same_command_goes_on(
     ("arguments", "named"),
     [
         (["--hash-embedding=64"], "--ttt"),
-        (["--stride=5"], "stride=5 must divide"),
-        (["--chunk=24"], "multiple of the window"),
-        (["--window=9999"], "context=9999"),
-        (["--ttt=all", "--ttt-lr=-1"], "lr=-1"),
+        (["--stride=5"], "--stride 5 must divide the window of 16"),
+        (["--chunk=24"], "--chunk 24 must be a multiple of the window, 16 tokens"),
+        (["--window=9999"], "--window 9999 must be in [1, 8192]"),
+        (["--ttt=all", "--ttt-lr=-1"], "ttt_lr=-1.0 must be above zero"),
+        (["--ttt=all", "--hash-embedding=-1"], "hash_embedding=-1 must not be negative"),
+        (["--cache=-1"], "cache=-1 must not be negative"),
+        (["--minutes=-5"], "minutes=-5.0 must be above zero"),
+        (["--batch-size=0"], "batch_size=0 must be above zero"),
+        (["--ttt-lr=0.1"], "--ttt-lr has no effect: nothing is trained without --ttt; leave it out"),
+        (["--ttt-epochs=2"], "--ttt-epochs has no effect"),
+        (["--min-match=2"], "--min-match has no effect: nothing is matched without --tap-in"),
+        (["--tap-in-weights=fixed"], "--tap-in-weights has no effect"),
+        (["--gains"], "--gains has no effect: no part is on"),
+        (["--out=/dev/null/x"], "cannot write /dev/null/x"),
         (["--tap-in=document", "--min-match=0"], "min_match"),
         (["--limit=0"], "limit"),
         (["--set=model.memory_anchors=0", "--memory"], "memory"),
@@ -92,3 +107,23 @@ def test_an_artifact_is_scored_and_the_same_command_goes_on(
 )
 def test_mistakes_are_named(arguments: list[str], named: str, score: Callable[..., Result]):
     assert named in score(*arguments).complaint
+
+
+@pytest.mark.parametrize(
+    ("window", "stride"), [(16, 4), (250, 50), (256, 64), (6, 2), (7, 1), (251, 251), (502, 251), (1, 1)]
+)
+def test_the_usual_stride_divides_any_window(window: int, stride: int, trained: Path):
+    options = parse(["score", str(trained), f"--window={window}"])[1]
+    assert options.sizes(load_config(trained)) == (window, stride, 16 * window)
+    own = replace(load_config(trained), train=TrainConfig(steps=1, seq_len=window))
+    assert parse(["score", str(trained)])[1].sizes(own) == (window, stride, 16 * window)
+
+
+def test_a_window_of_250_is_scored(score: Callable[..., Result]):
+    record = record_of(score("--window=250", "--chunk=250", "--json"))
+    assert (record["window"], record["stride"]) == (250, 50)
+
+
+def test_two_cannot_score_into_one_folder(score: Callable[..., Result], tmp_path: Path):
+    with sole_writer(tmp_path):
+        assert "another process is writing" in score(f"--out={tmp_path}").complaint

@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tmt.errors import InputError
 from tmt.layers.cache import Cache
 from tmt.layers.toeplitz_convolution import ToeplitzConvolution
-from tmt.model import ARCHITECTURES, build_model
+from tmt.model import ARCHITECTURES, architecture, build_model
 from tmt.model.toeplitz import ToeplitzConfig, ToeplitzMixer, ToeplitzMixing
+from tmt.tasks.models import configure
 
 PUBLISHED = dict(tie_embeddings=False, final_norm=False, vocab_size=8000, n_layers=16, kernel_length=512)
 
@@ -207,7 +208,7 @@ def test_training_on_the_transform_is_training_on_the_matrix():
         (dict(channel_kernel=129), "channel_kernel=129 must be in"),
         (dict(kernel="fourier"), "kernel='fourier' is none of raw, delta"),
         (dict(kernel_length=0), "kernel_length=0 must be above zero"),
-        (dict(kernel_head=2000), "kernel_head=2000 exceeds kernel_length"),
+        (dict(kernel="expsum", kernel_head=2000), "kernel_head=2000 exceeds kernel_length=1024"),
     ],
 )
 def test_what_does_not_fit_is_refused(overrides: dict, named: str):
@@ -268,3 +269,19 @@ def test_a_convolution_counts_the_products_it_runs(decode: str):
         assert steps == [2 * 8 * reach for reach in range(41, 61)]
     else:
         assert steps == [2 * 8 * since for since in range(1, 21)]
+
+
+@pytest.mark.parametrize("kernel", ["raw", "delta", "softplus", "decay", "ones"])
+def test_a_kernel_without_free_taps_may_be_shorter_than_them(kernel: str):
+    config = architecture("toeplitz").configure("nano", dict(kernel=kernel, kernel_length=1))
+    assert (config.kernel_length, config.kernel_head) == (1, 4)
+    assert configure("toeplitz", None, {}, vocab_size=8, length=3, d_model=64).kernel_length == 3
+
+
+def test_the_way_to_longer_sequences_is_told_where_there_is_one():
+    for name, told in {"toeplitz": True, "hyena": True, "triangular": False}.items():
+        config = architecture(name).configure("nano", {})
+        assert config.limit.startswith("kernel_length=256")
+        assert ("--set model.beyond=fir" in config.limit) == told
+        if told:
+            architecture(name).configure("nano", {"beyond": "fir"})

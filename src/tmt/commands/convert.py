@@ -14,7 +14,8 @@ from tmt.convert import Comparison, KernelFit, compare, require_fit, to_state
 from tmt.errors import InputError
 from tmt.model.base import LanguageModel
 from tmt.options.convert import ConvertOptions
-from tmt.run_folder import create_folder
+from tmt.run_folder import create_folder, require_new_run
+from tmt.writer_lock import sole_writer
 
 KL_WORTH_A_WARNING = 0.01
 
@@ -63,8 +64,10 @@ def _validation_tokens(run: Run, count: int) -> torch.Tensor:
 def _save(run: Run, model: LanguageModel, folder: Path) -> None:
     """The run folder of the converted model; it names the run that it came from."""
     config = replace(run.config, model=model.config, init_from=str(run.folder))
-    create_folder(folder, config, run.tokenizer)
-    save_weights(model, folder)
+    with sole_writer(folder):
+        require_new_run(folder)
+        create_folder(folder, config, run.tokenizer)
+        save_weights(model, folder)
 
 
 def _record(rank: int, head: int, fits: list[KernelFit], comparison: Comparison) -> dict[str, Any]:

@@ -18,7 +18,7 @@ Record = dict[str, Any]
 
 def inspect(options: InspectOptions) -> None:
     """Run the command."""
-    run = load_run(options.run, options.device)
+    run = load_run(options.run, options.device, options.set)
     if options.operator:
         inspect_operator(run, options.json, options.plot)
         return

@@ -1,6 +1,7 @@
 """`tmt score`: a run's loss on a stream that it may learn from as it goes, by rules that can be checked."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -22,13 +23,16 @@ from tmt.commands.scored_text import scored_text
 from tmt.evaluate.text_size import text_bytes
 from tmt.options.score import ScoreOptions
 from tmt.training.distributed import Ranks
-
-CHUNK_WINDOWS = 16
-"""Windows in a chunk where --chunk does not say otherwise."""
+from tmt.writer_lock import sole_writer
 
 
 def score(options: ScoreOptions) -> None:
     """Run the command."""
+    with sole_writer(options.out) if options.out is not None else nullcontext():
+        _score(options)
+
+
+def _score(options: ScoreOptions) -> None:
     device = checked_device(options.device)
     runs = [load_run(options.run, str(device), options.set)]
     if options.baseline is not None:
@@ -81,13 +85,8 @@ def _audit(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks) -> list[
 
 def _settings(run: Run, options: ScoreOptions, main: bool) -> ScoreSettings:
     """What the options ask for; a baseline without a memory bank goes without."""
-    window = run.config.train.seq_len if options.window is None else options.window
-    cut = PassSettings(
-        window=window,
-        stride=max(1, window // 4) if options.stride is None else options.stride,
-        chunk=CHUNK_WINDOWS * window if options.chunk is None else options.chunk,
-        batch_size=options.batch_size,
-    )
+    window, stride, chunk = options.sizes(run.config)
+    cut = PassSettings(window=window, stride=stride, chunk=chunk, batch_size=options.batch_size)
     training = None
     if options.ttt != "none":
         training = TrainingSettings(

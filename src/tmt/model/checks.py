@@ -1,6 +1,6 @@
 """Checks that name the field, its value and the reason."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -23,3 +23,12 @@ def changed(config: Any, reasons: Mapping[str, str]) -> dict[str, str]:
     """Those of the fields in `reasons` that differ from their defaults."""
     usual = {field.name: field.default for field in fields(config)}
     return {name: reason for name, reason in reasons.items() if getattr(config, name) != usual[name]}
+
+
+def require_effect(config: Any, names: Iterable[str], section: str) -> None:
+    """InputError for the first of the named fields that changes nothing, by `config.unused()`."""
+    unused = config.unused()
+    for name in names:
+        if name in unused:
+            field = f"{section}.{name}={getattr(config, name)!r}"
+            raise InputError(f"{field} has no effect: {unused[name]}; leave it out")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 from tmt.layers.exit_schedule import GateKind, keep_shares
-from tmt.model.checks import require, require_positive
+from tmt.model.checks import changed, require, require_positive
 from tmt.model.common_config import ModelConfig
 from tmt.ops.graph_spec import GraphKind, GraphSpec
 
@@ -129,6 +129,26 @@ class TMTConfig(ModelConfig):
             require(
                 mean > 0 or fixed == self.n_layers, self, "target_depth", "leaves the middle layers no token"
             )
+
+    def unused(self) -> dict[str, str]:
+        """See :class:`ModelConfig`."""
+        reasons = {}
+        if not self.exits:
+            names = ("target_depth", "exit_threshold", "exit_gate", "exited_kv")
+            reasons |= dict.fromkeys(names, "no token can leave before the last layer")
+        elif self.target_depth is not None:
+            reasons["exit_threshold"] = f"target_depth={self.target_depth} sets it; null hands it over"
+        if self.graph in ("none", "dense"):
+            reasons |= dict.fromkeys(("graph_k", "successors"), f"graph={self.graph} has no neighbours")
+        if self.graph != "knn":
+            names = ("graph_block", "k_global", "exact_until")
+            reasons |= dict.fromkeys(names, f"graph={self.graph} searches nothing")
+        if not self.channel_decay:
+            reasons["decay_horizon"] = "channel_decay=false scales no channel"
+        if not self.memory_anchors:
+            names = ("memory_momentum", "anchor_query", "stream_memory")
+            reasons |= dict.fromkeys(names, "memory_anchors=0 is no bank")
+        return changed(self, reasons)
 
     @property
     def exits(self) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from tmt.model.checks import require, require_positive
+from tmt.model.checks import changed, require, require_positive
 from tmt.model.common_config import ModelConfig
 
 _COMMON = dict(vocab_size=50257, max_seq_len=2048)
@@ -106,6 +106,20 @@ class GolfConfig(ModelConfig):
                 f"loops up to layer {self.last_looped}; lanes, from {self.first_parallel} on, do not loop"
             )
             require(self.last_looped < self.first_parallel, self, "loop_end", reason)
+
+    def unused(self) -> dict[str, str]:
+        """See :class:`ModelConfig`."""
+        reasons = {}
+        if self.loop_passes == 1:
+            names = ("loop_start", "loop_end", "loops_from")
+            reasons |= dict.fromkeys(names, "loop_passes=1 loops nothing")
+        if self.parallel == "none":
+            reasons["parallel_from"] = "parallel=none has no such layers"
+        if self.parallel != "lanes":
+            reasons["lane_retention"] = f"parallel={self.parallel} has no lanes"
+        if not self.rotated:
+            reasons["rope_length"] = "rope_dims=0 rotates nothing"
+        return changed(self, reasons)
 
     @property
     def kv_heads(self) -> int:

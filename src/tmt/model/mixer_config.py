@@ -1,16 +1,19 @@
 """What the attention-free architectures are configured by beside the common sizes."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from tmt.layers.toeplitz_choices import Init
-from tmt.model.checks import require, require_positive
+from tmt.model.checks import changed, require, require_positive
 from tmt.model.common_config import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixerConfig(ModelConfig):
     """Sizes and switches of a :class:`MixerModel`. Raises ValueError naming a bad field."""
+
+    LONGER: ClassVar[str] = " (a policy for longer sequences: --set model.beyond=fir)"
+    """What lets sequences exceed kernel_length, for messages; empty where nothing does."""
 
     kernel_length: int = 1024
     """Taps of a kernel and positions of a bias: the longest sequence unless `beyond` says otherwise."""
@@ -37,6 +40,11 @@ class MixerConfig(ModelConfig):
         super().__post_init__()
         require_positive(self, "kernel_length", "ffn_dim")
 
+    def unused(self) -> dict[str, str]:
+        """See :class:`ModelConfig`."""
+        unit = {"embedding_std": "init=kaiming starts them at 1"} if self.init == "kaiming" else {}
+        return {**super().unused(), **changed(self, unit)}
+
     def require_heads_or_none(self) -> None:
         """InputError unless n_heads is 0 or shares out d_model."""
         require(self.n_heads >= 0, self, "n_heads", "must not be negative")
@@ -53,7 +61,7 @@ class MixerConfig(ModelConfig):
         """See :class:`ModelConfig`."""
         if self.longest == self.max_seq_len:
             return super().limit
-        return f"kernel_length={self.kernel_length} (a policy for longer sequences: --set model.beyond=fir)"
+        return f"kernel_length={self.kernel_length}{self.LONGER}"
 
     def for_length(self, length: int) -> Self:
         """See :class:`ModelConfig`."""

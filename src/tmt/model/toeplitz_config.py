@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from tmt.layers.toeplitz_choices import Bias, KernelKind
-from tmt.model.checks import require
+from tmt.model.checks import changed, require
 from tmt.model.mixer_config import MixerConfig
 
 _COMMON = dict(vocab_size=50257, max_seq_len=8192)
@@ -57,8 +57,9 @@ class ToeplitzConfig(MixerConfig):
         require(1 <= self.channel_kernel <= width, self, "channel_kernel", f"must be in [1, {width}]")
         for name in ("kernel_rank", "kernel_head"):
             require(getattr(self, name) >= 0, self, name, "must not be negative")
-        require(self.kernel_head <= self.kernel_length, self, "kernel_head", "exceeds kernel_length")
         expsum = self.kernel == "expsum"
+        fits = self.kernel_head <= self.kernel_length or not expsum
+        require(fits, self, "kernel_head", f"exceeds kernel_length={self.kernel_length}")
         require(self.decode != "state" or expsum, self, "decode", "needs kernel=expsum; see `tmt convert`")
         positive = self.kernel in ("softplus", "ones")
         require(positive or not self.mean, self, "mean", f"needs positive taps, not kernel={self.kernel}")
@@ -66,6 +67,20 @@ class ToeplitzConfig(MixerConfig):
         require(endless or self.beyond != "formula", self, "beyond", f"has none for kernel={self.kernel}")
         reason = "cuts the kernel off, which no state does; use decode=direct or beyond=formula"
         require(self.beyond != "fir" or self.decoding != "state", self, "beyond", reason)
+
+    def unused(self) -> dict[str, str]:
+        """See :class:`ModelConfig`."""
+        reasons = {}
+        if self.kernel != "expsum":
+            reasons |= dict.fromkeys(("kernel_rank", "kernel_head"), f"kernel={self.kernel} has none")
+        if not self.expanded:
+            reasons["inner_bias"] = "expanded=false has one convolution"
+        if not self.n_heads:
+            reasons["output_bias"] = "n_heads=0 has no projection"
+        unused = {**super().unused(), **changed(self, reasons)}
+        if self.kernel == "ones" and self.bias != "none":
+            unused["bias"] = "kernel=ones has none"
+        return unused
 
     @property
     def decoding(self) -> Literal["direct", "relaxed", "state"]:

@@ -21,6 +21,8 @@ class TriangularConfig(MixerConfig):
         "large": _COMMON | dict(d_model=1024, n_layers=24, ffn_dim=5656),
     }
 
+    LONGER: ClassVar[str] = ""
+
     n_heads: int = 0
     """Matrices per layer, each for its share of the projected channels; 0: one matrix, no projections."""
 

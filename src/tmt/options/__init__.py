@@ -4,7 +4,10 @@ A value that is wrong by itself is refused when the options are made; what must 
 they are verified. Nothing here imports PyTorch, so that a mistake is answered at once.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from tmt.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -17,3 +20,10 @@ class Options:
         Raises:
             InputError: something is missing, cannot be used, or contradicts what is there.
         """
+
+
+def refuse_unused(given: frozenset[str], names: Iterable[str], reason: str) -> None:
+    """InputError for the first of the named options that was given, where `reason` makes it mean nothing."""
+    for name in names:
+        if name in given:
+            raise InputError(f"--{name.replace('_', '-')} has no effect: {reason}; leave it out")

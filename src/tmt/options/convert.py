@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from tmt.errors import InputError
-from tmt.options import Options
-from tmt.run_folder import check_run
+from tmt.options import Options, refuse_unused
+from tmt.run_folder import check_run, require_new_run
+from tmt.writer_lock import require_no_writer
 
 
 @dataclass(frozen=True)
@@ -46,5 +47,8 @@ class ConvertOptions(Options):
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
         check_run(self.run)
-        if self.out is not None and (self.out / "config.yaml").exists():
-            raise InputError(f"{self.out} holds a run already; name another folder with --out")
+        if self.out is None:
+            refuse_unused(given, ("tolerance",), "without --out nothing is written")
+        else:
+            require_no_writer(self.out)
+            require_new_run(self.out)

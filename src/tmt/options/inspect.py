@@ -1,11 +1,11 @@
 """The options of `tmt inspect`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmt.errors import InputError
-from tmt.options import Options
-from tmt.run_folder import check_run
+from tmt.options import Options, refuse_unused
+from tmt.run_folder import check_run, require_writable
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class InspectOptions(Options):
     """Strongest past tokens to show."""
     layer: int | None = None
     """Layer whose attention is shown, from 0; default: the last mesh layer."""
+    set: list[str] = field(default_factory=list)
+    """Override a model field that shapes no weight, model.field=value; repeatable."""
     device: str = "auto"
     """cpu, cuda, …; auto: an accelerator where there is one."""
     ops: bool = False
@@ -39,4 +41,11 @@ class InspectOptions(Options):
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
-        check_run(self.run)
+        if self.ops and self.operator:
+            raise InputError("--ops and --operator show different things; give one of them")
+        if self.ops or self.operator:
+            reason = f"--{'ops' if self.ops else 'operator'} shows no text"
+            refuse_unused(given, ("text", "top", "layer"), reason)
+        if self.plot is not None:
+            require_writable(self.plot)
+        check_run(self.run, self.set)

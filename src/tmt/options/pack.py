@@ -6,7 +6,7 @@ from typing import Literal
 
 from tmt.errors import InputError
 from tmt.options import Options
-from tmt.run_folder import check_run
+from tmt.run_folder import check_run, require_writable
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,6 @@ class PackOptions(Options):
         """See :class:`Options`."""
         if self.out is not None and self.out.is_dir():
             raise InputError(f"{self.out} is a folder; name a file, such as --out {self.out}/model.tmt")
+        if self.out is not None:
+            require_writable(self.out)
         check_run(self.run)

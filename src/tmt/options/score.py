@@ -1,13 +1,20 @@
 """The options of `tmt score`."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tmt.config import RunConfig
 from tmt.errors import InputError
-from tmt.options import Options
-from tmt.run_folder import check_run
+from tmt.model.checks import require
+from tmt.options import Options, refuse_unused
+from tmt.run_folder import require_writable, trained_config
 from tmt.text import Part, require_corpus
+from tmt.writer_lock import require_no_writer
+
+CHUNK_WINDOWS = 16
+"""Windows in a chunk where --chunk does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,8 @@ class ScoreOptions(Options):
     window: int | None = None
     """Tokens the model reads at once; default: the length it was trained on."""
     stride: int | None = None
-    """Targets scored per window, a divisor of it; less gives every target more past. Default: a quarter."""
+    """Targets scored per window, a divisor of it; less gives every target more past. Default: a quarter,
+    or the divisor nearest to it."""
     chunk: int | None = None
     """Targets after which the parts learn, a multiple of the window; default: 16 windows."""
     ttt: Literal["none", "all", "controls", "lora"] = "none"
@@ -69,11 +77,52 @@ class ScoreOptions(Options):
         """Refuse what contradicts itself."""
         if self.hash_embedding and self.ttt == "none":
             raise InputError("--hash-embedding starts at zero and learns with --ttt; add --ttt all")
+        counts = ("window", "stride", "chunk", "ttt_epochs", "min_match", "limit", "minutes", "batch_size")
+        for name in (*counts, "ttt_lr"):
+            value = getattr(self, name)
+            require(value is None or value > 0, self, name, "must be above zero")
+        for name in ("hash_embedding", "cache"):
+            require(getattr(self, name) >= 0, self, name, "must not be negative")
+
+    def sizes(self, config: RunConfig) -> tuple[int, int, int]:
+        """Window, stride and chunk for a run.
+
+        Raises:
+            InputError: they do not fit each other or the model.
+        """
+        model = config.model
+        window = config.train.seq_len if self.window is None else self.window
+        stride = _near_a_quarter(window) if self.stride is None else self.stride
+        chunk = CHUNK_WINDOWS * window if self.chunk is None else self.chunk
+        if window > model.longest:
+            raise InputError(
+                f"--window {window} must be in [1, {model.longest}]; the model has {model.limit}"
+            )
+        if window % stride:
+            raise InputError(f"--stride {stride} must divide the window of {window} tokens")
+        if chunk % window:
+            raise InputError(f"--chunk {chunk} must be a multiple of the window, {window} tokens")
+        return window, stride, chunk
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
-        check_run(self.run, self.set)
-        if self.baseline is not None:
-            check_run(self.baseline)
+        if self.ttt == "none":
+            refuse_unused(given, ("ttt_lr", "ttt_epochs"), "nothing is trained without --ttt")
+        if self.tap_in == "none":
+            refuse_unused(given, ("min_match", "tap_in_weights"), "nothing is matched without --tap-in")
+        if not (self.memory or self.cache) and self.ttt == self.tap_in == "none":
+            refuse_unused(given, ("gains",), "no part is on")
+        for run, changes in ((self.run, self.set), (self.baseline, [])):
+            if run is not None and not Path(run).is_file():
+                self.sizes(trained_config(Path(run), changes))
+        if self.out is not None:
+            require_writable(self.out / "run" / "state")
+            require_no_writer(self.out)
         if self.data is not None:
             require_corpus(self.data)
+
+
+def _near_a_quarter(window: int) -> int:
+    """The divisor of `window` nearest to a quarter of it, as a ratio."""
+    divisors = (d for d in range(1, window + 1) if window % d == 0)
+    return min(divisors, key=lambda d: abs(math.log(4 * d / window)))

@@ -8,7 +8,7 @@ from tmt.config import model_overrides
 from tmt.errors import InputError
 from tmt.model.checks import require
 from tmt.model.registry import architecture
-from tmt.options import Options
+from tmt.options import Options, refuse_unused
 from tmt.run_folder import check_run
 
 INFORMATION = "information"
@@ -75,6 +75,8 @@ class TasksOptions(Options):
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
+        if self.task == "list":
+            refuse_unused(given, sorted(given - {"task"}), "list only shows the tasks")
         if self.encoder is not None:
             check_run(self.encoder)
 

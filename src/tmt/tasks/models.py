@@ -8,6 +8,7 @@ import torch
 from tmt.config import build
 from tmt.errors import InputError
 from tmt.model import architecture, build_model
+from tmt.model.checks import require_effect
 from tmt.model.common_config import ModelConfig
 
 FEED_FORWARD = ("ffn_dim", "ffn_stream_dim")
@@ -42,6 +43,7 @@ def configure(
         values |= dict(d_model=d_model, n_layers=2, n_heads=4)
     own = {name: value for name, value in values.items() if name in start}
     config = build(entry.config, {**start, **own, **overrides}, f"{arch} model")
+    require_effect(config, overrides, "model")
     free = [name for name in FEED_FORWARD if name in start.keys() - overrides]
     return _fitted(arch, config, free[0]) if preset is None and free else config
 
