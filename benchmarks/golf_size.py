@@ -22,7 +22,7 @@ from torch import nn
 
 from tmt.checkpoint import load_run, save_weights
 
-TRAIN = ["--arch=golf", "--preset=record", "--recipe=golf", "--tokenizer=sp:8192", "--steps=1"]
+TRAIN = ["--arch=golf", "--preset=record", "--recipe=golf", "--tokenizer=sp:8192:nfkc", "--steps=1"]
 SMALL = ["--max-bytes=1500000", "--batch-size=2", "--seq-len=256", "--set=train.eval_tokens=256"]
 
 

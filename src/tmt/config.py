@@ -35,7 +35,8 @@ class DataConfig(Reading):
     test: str | None = None
     """Text that is the test split, likewise."""
     tokenizer: str = "auto"
-    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
+    """bytes, bpe:N, sp:N (SentencePiece), sp:N:nfkc (the record's, which rewrites text), a tokenizer file, or
+    hf:NAME; auto: that of the token files, for text bpe:4096, or as many as it yields."""
 
     def check(self) -> None:
         """InputError where there is plainly no such text or tokenizer; opening them finds the rest."""

@@ -93,7 +93,7 @@ def test_what_cannot_be_said_of_text_is_refused(tmt: Callable[..., Result], tmp_
 def shards(tmp_path_factory: pytest.TempPathFactory, cache: Path, corpus: Path) -> Path:
     """A folder of token files of SentencePiece pieces."""
     folder = tmp_path_factory.mktemp("shards") / "mesh"
-    assert main(["data", f"--data={corpus}", "--tokenizer=sp:300", f"--shards={folder}"]) == 0
+    assert main(["data", f"--data={corpus}", "--tokenizer=sp:300:nfkc", f"--shards={folder}"]) == 0
     return folder
 
 
@@ -102,16 +102,21 @@ def test_token_files_say_of_themselves_what_the_text_says(
 ):
     text, tokens = (
         [json.loads(line) for line in tmt("data", "--json", *arguments).out.splitlines()]
-        for arguments in ((f"--data={corpus}", "--tokenizer=sp:300"), (f"--data={shards}",))
+        for arguments in ((f"--data={corpus}", "--tokenizer=sp:300:nfkc"), (f"--data={shards}",))
     )
     assert [row["split"] for row in tokens] == SPLITS
     assert {row["data"] for row in tokens} == {str(shards)}
     for own, other in zip(tokens, text, strict=True):
         for key in ("documents", "tokens"):
             assert own[key] == other[key]
-    assert [row["bytes_of"] for row in text] == ["text"] * 3
-    assert [row["bytes_of"] for row in tokens] == ["normalised text", "text", "text"]
-    assert [row["bytes"] for row in tokens[1:]] == [row["bytes"] for row in text[1:]]
+    for own, other in zip(tokens, text, strict=True):
+        assert own["bytes"] == other["bytes"] < other["raw_bytes"]
+        assert own["bytes_of"] == other["bytes_of"] == "normalised text"
+        if own["split"] == "train":
+            assert own["raw_bytes"] is own["spelt"] is None
+        else:
+            assert own["raw_bytes"] == other["raw_bytes"]
+            assert 1 > own["spelt"] >= other["spelt"] > 0.98
 
 
 @pytest.mark.slow
@@ -124,7 +129,11 @@ def test_every_command_takes_token_files(
     assert (folder / "tokenizer.model").read_bytes() == (shards / "tokenizer.model").read_bytes()
     assert tmt("train", f"--out={folder}", "--resume", "--device=cpu").code == 0
     record = json.loads(tmt("eval", folder, "--json", "--device=cpu", "--limit=50").out)
-    assert (record["data"], record["split"], record["bytes_of"]) == (str(shards), "test", "text")
+    assert (record["data"], record["split"], record["bytes_of"]) == (
+        str(shards),
+        "test",
+        "normalised text",
+    )
     assert tmt("pack", folder, "--tokens=64", "--check=64", "--limit=null", "--device=cpu").code == 0
     assert tmt("convert", folder, "--rank=2", "--tokens=64").code == 0
 

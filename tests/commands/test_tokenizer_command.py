@@ -18,7 +18,8 @@ TEXT = "the mesh, naïve 漢!"
 def test_json_shows_every_piece(spec: str, corpus: Path, tmt: Callable[..., Result]):
     result = tmt("tokenizer", f"--tokenizer={spec}", f"--data={corpus}", f"--text={TEXT}", "--json")
     record = json.loads(result.out)
-    assert record.keys() == {"vocab_size", "ids", "pieces", "key"}
+    assert record.keys() == {"vocab_size", "ids", "pieces", "key", "bytes", "spelt_bytes"}
+    assert record["bytes"] == record["spelt_bytes"] == len(TEXT.encode())
     assert record["vocab_size"] in (256, 257, 300)
     assert len(record["ids"]) == len(record["pieces"])
     assert all(0 <= token < record["vocab_size"] for token in record["ids"])
@@ -31,6 +32,11 @@ def test_json_shows_every_piece(spec: str, corpus: Path, tmt: Callable[..., Resu
 def test_lines(corpus: Path, tmt: Callable[..., Result]):
     printed = tmt("tokenizer", "--tokenizer=bytes", f"--data={corpus}", "--text=ab").out
     assert printed == "bytes: 257 ids\n'a':97 'b':98\n"
+
+
+def test_a_text_that_is_rewritten(corpus: Path, tmt: Callable[..., Result]):
+    printed = tmt("tokenizer", "--tokenizer=sp:300:nfkc", f"--data={corpus}", "--text=the  mesh").out
+    assert "it spells 8 of the 9 bytes of the text" in printed
 
 
 @pytest.mark.parametrize("spec", ["bytes", "bpe:300", "sp:300"])

@@ -1,17 +1,19 @@
 """Bits per byte with a tokenizer whose pieces carry spaces and stand for rewritten text."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from tiny_models import stream, tiny
-from tmt.evaluate import score
-from tmt.evaluate.text_size import bytes_of, target_bytes, text_bytes
+from tmt.errors import InputError
+from tmt.evaluate import evaluate_run, score
+from tmt.evaluate.text_size import bytes_of, raw_text_bytes, spelt_share, target_bytes, text_bytes
 from tmt.text import SPLITS
 from tmt.text.corpus import MemoryCorpus, SplitCorpus
-from tmt.tokens import Tokenizer, TokenSplits, make_tokenizer, prepare
+from tmt.tokens import Tokenizer, TokenSplits, TokenStream, make_tokenizer, prepare
 
 TEXTS = [
     "two words",
@@ -30,7 +32,7 @@ SENTENCE = "the mesh of tokens sees no later one while a gate lets easy ones lea
 @pytest.fixture(scope="module")
 def pieces(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     texts = [SENTENCE[i % 60 :] + SENTENCE * 3 + f"number {i}." for i in range(60)]
-    return make_tokenizer("sp:330", MemoryCorpus("words", "k", texts), tmp_path_factory.mktemp("cache"))
+    return make_tokenizer("sp:330:nfkc", MemoryCorpus("words", "k", texts), tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +92,17 @@ def test_a_uniform_model_scores_the_logarithm_of_the_vocabulary(pieces: Tokenize
     raw = sum(len(text.encode()) for text in TEXTS)
     spelt = sum(len(pieces.decode(pieces.encode(text)).encode()) for text in TEXTS)
     assert raw != spelt
-    for tokens, size in ((splits.valid, raw), (splits.valid[:], spelt)):
+    for tokens, known in ((splits.valid, raw), (splits.valid[:], None)):
         targets = len(tokens) - 1
         for batch_size, context in ((1, 7), (3, 7), (8, 64)):
             result = score(
                 model, tokens, pieces, context=context, stride=context, batch_size=batch_size, progress=False
             )
-            assert (result.tokens, result.bytes) == (targets, size)
-            assert result.bpb == pytest.approx(math.log2(pieces.vocab_size) * targets / size, rel=1e-6)
+            assert (result.tokens, result.bytes, result.raw_bytes) == (targets, spelt, known)
+            bits = math.log2(pieces.vocab_size) * targets
+            assert result.bpb == pytest.approx(bits / spelt, rel=1e-6)
+            raw_bpb = bits / known if known else math.nan
+            assert result.raw_bpb == pytest.approx(raw_bpb, rel=1e-6, nan_ok=True)
 
 
 def test_the_loss_of_a_separator_counts(pieces: Tokenizer):
@@ -119,11 +124,40 @@ def test_raw_bytes_of_a_stretch(limit: int, pieces: Tokenizer, splits: TokenSpli
     result = score(tiny("transformer", vocab_size=pieces.vocab_size), splits.valid, pieces,
                    context=16, stride=16, limit=limit, progress=False)  # fmt: skip
     assert splits.valid.raw_bytes is not None
-    assert result.bytes == splits.valid.raw_bytes[1 : limit + 1].sum()
+    assert result.raw_bytes == splits.valid.raw_bytes[1 : limit + 1].sum()
+    assert result.bytes == len(pieces.decode(splits.valid[: limit + 1].tolist()).encode())
 
 
 def test_the_report_says_which_bytes(pieces: Tokenizer, splits: TokenSplits):
+    model = tiny("transformer", vocab_size=pieces.vocab_size)
+    plain, raw = (
+        evaluate_run(model, pieces, splits, context=16, limit=40, raw_bytes=asked, progress=False)
+        for asked in (False, True)
+    )
+    assert (plain["bytes_of"], raw["bytes_of"]) == ("normalised text", "text")
+    assert plain["raw_bytes"] == raw["raw_bytes"] == raw["bytes"] != plain["bytes"]
+    assert plain["raw_bpb"] == raw["raw_bpb"] == raw["bpb"] != plain["bpb"]
+    assert plain["spelt"] == raw["spelt"] == splits.kept["test"] / sum(len(text.encode()) for text in TEXTS)
+    assert 0.5 < plain["spelt"] < 0.95
+
+
+def test_token_files_that_do_not_know_the_raw_text(pieces: Tokenizer, splits: TokenSplits):
+    without = TokenStream(splits.valid.shards)
+    bare = replace(splits, valid=without, test=without, bytes={}, kept={})
+    model = tiny("transformer", vocab_size=pieces.vocab_size)
+    record = evaluate_run(model, pieces, bare, context=16, limit=40, progress=False)
+    assert (record["bytes_of"], record["raw_bytes"], record["raw_bpb"]) == ("normalised text", None, None)
+    assert record["spelt"] is None
+    with pytest.raises(InputError, match="leave out --raw-bytes"):
+        evaluate_run(model, pieces, bare, context=16, raw_bytes=True, progress=False)
+    with_raw = replace(splits, bytes={}, kept={})
+    bound = spelt_share(with_raw, "valid", pieces)
+    assert bound is not None
+    assert 1 > bound >= splits.kept["valid"] / splits.bytes["valid"]
+
+
+def test_nothing_is_lost_without_rewriting():
     exact = make_tokenizer("bytes")
-    assert bytes_of(splits.valid, pieces) == "text"
-    assert bytes_of(splits.valid[:], pieces) == "normalised text"
-    assert bytes_of(stream("text"), exact) == "text"
+    assert bytes_of(exact) == bytes_of(exact, raw=True) == "text"
+    tokens = stream("a  b\n", "c")
+    assert text_bytes(tokens, exact, 7) == raw_text_bytes(tokens, exact, 7) == 6

@@ -22,7 +22,8 @@ def test_record_agrees_with_the_score(variant: str):
         assert record[name] == getattr(result, name)
     assert record["params"] == model.num_parameters()
     assert (record["split"], record["context"], record["stride"]) == ("test", 16, 4)
-    assert record["bytes_of"] == "text"
+    assert (record["bytes_of"], record["spelt"]) == ("text", 1)
+    assert (record["raw_bytes"], record["raw_bpb"]) == (record["bytes"], record["bpb"])
     assert record["causal_max_diff"] < 1e-9
     inputs = sum(row["tokens"] for row in record["depth_by_class"].values())
     assert inputs == result.seen.sum()

@@ -15,7 +15,8 @@ TEXTS = ["two words", "no-break\u00a0space and  more ", "", " ends in a long lin
 def test_bytes_and_words_of_documents(chunk: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "CHUNK", chunk)
     tokens = stream(*TEXTS)
-    expected = TextSize(sum(len(t.encode()) for t in TEXTS), sum(len(t.split()) for t in TEXTS))
+    size = sum(len(t.encode()) for t in TEXTS)
+    expected = TextSize(size, size, sum(len(t.split()) for t in TEXTS))
     assert text_size(tokens, BYTES, len(tokens) - 1) == expected
 
 
@@ -35,5 +36,5 @@ def test_a_stretch_counts_its_own_bytes(texts: list[str], data: Any):
 
 
 def test_a_character_cut_off_at_the_end_is_a_word_of_its_own_only_after_a_space():
-    assert text_size(stream("a é"), BYTES, 3) == TextSize(3, 2)
-    assert text_size(stream("aé"), BYTES, 2) == TextSize(2, 1)
+    assert text_size(stream("a é"), BYTES, 3) == TextSize(3, 3, 2)
+    assert text_size(stream("aé"), BYTES, 2) == TextSize(2, 2, 1)

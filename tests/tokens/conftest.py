@@ -36,6 +36,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="session", params=["bytes", "bpe:330", "sp:330"])
+@pytest.fixture(scope="session", params=["bytes", "bpe:330", "sp:330", "sp:330:nfkc"])
 def tokenizer(request: pytest.FixtureRequest, corpus: Corpus, cache: Path) -> Tokenizer:
     return make_tokenizer(request.param, corpus, cache)

@@ -1,6 +1,8 @@
 import json
+import re
 import sys
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +11,10 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from tmt.errors import InputError
-from tmt.text.corpus import Corpus, MemoryCorpus
+from tmt.text import SPLITS
+from tmt.text.corpus import Corpus, MemoryCorpus, SplitCorpus
 from tmt.tokens import load_tokenizer, make, make_tokenizer
+from tmt.tokens.byte_level import LONGEST_WORD, train_bpe
 from tmt.tokens.sentence_piece import SentencePieceTokenizer
 
 TEXTS = [f"{i} " + "so many different words here that merges may surely be learnt " * 3 for i in range(60)]
@@ -64,13 +68,12 @@ def test_training_text_is_bounded(corpus: Corpus, tmp_path: Path, monkeypatch: p
     ("spec", "message"),
     [
         ("bytse", "unknown tokenizer 'bytse'; did you mean bytes"),
-        ("", "unknown tokenizer ''; known: bpe:4096, bytes, sp:8192"),
+        ("", "unknown tokenizer ''; known: auto, bpe:4096, bytes, sp:8192, sp:8192:nfkc"),
         ("bpe:100", r"tokenizer bpe:100: the size must be in \[257, 1048576\]"),
         ("sp:100", r"tokenizer sp:100: the size must be in \[261"),
         ("bpe:99999999999999999999", "the size must be in"),
-        ("bpe:9000", r"tokenizer bpe:9000: the corpus yields only \d+ tokens; ask for bpe:\d+ or less"),
-        ("sp:9000", r"tokenizer sp:9000: the corpus yields only \d+ tokens; ask for sp:\d+ or less"),
-        ("sp:262", r"tokenizer sp:262 cannot be trained on this corpus: Vocabulary size is smaller"),
+        ("bpe:300:nfkc", "unknown tokenizer 'bpe:300:nfkc'"),
+        ("sp:8192:record", "unknown tokenizer 'sp:8192:record'; did you mean sp:8192:nfkc"),
         ("nowhere/tokenizer.json", "no such tokenizer file: nowhere/tokenizer.json"),
         ("my.model", r"no such tokenizer file: my\.model"),
         ("hf:a b", "tokenizer hf:a b: expected hf:owner/name"),
@@ -81,6 +84,56 @@ def test_unusable_names(spec: str, message: str, corpus: Corpus, tmp_path: Path)
         make_tokenizer(spec, corpus, tmp_path)
     assert not list(tmp_path.rglob("*.json"))
     assert not list(tmp_path.rglob("*.model"))
+
+
+@pytest.mark.parametrize("spec", ["bpe:9000", "sp:9000", "sp:9000:nfkc", "sp:262", "sp:262:nfkc"])
+def test_a_size_that_does_not_fit_the_text_is_answered_by_one_that_does(
+    spec: str, corpus: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="ask for") as refusal:
+        make_tokenizer(spec, corpus, tmp_path)
+    message = str(refusal.value)
+    assert "--" not in message
+    advice, limit = re.findall(r"ask for (\S+) or (less|more)", message)[0]
+    made = make_tokenizer(advice, corpus, tmp_path)
+    assert made.vocab_size == int(advice.split(":")[1])
+    assert (made.vocab_size < 9000) == (limit == "less") or spec.startswith("sp:262")
+    assert made.rewrites_text == spec.endswith("nfkc")
+
+
+@pytest.mark.parametrize("form", ["sp:280", "sp:280:nfkc"])
+def test_text_to_learn_nothing_from(form: str, tmp_path: Path) -> None:
+    nothing = SplitCorpus("c", "k", {split: lambda: iter(["", ""]) for split in SPLITS})
+    with pytest.raises(InputError, match=rf"{form} cannot be trained on this corpus: it holds no text"):
+        make_tokenizer(form, nothing, tmp_path)
+
+
+def test_auto_takes_what_the_text_yields(corpus: Corpus, tmp_path: Path, monkeypatch) -> None:
+    small = make_tokenizer("auto", corpus, tmp_path)
+    assert 257 < small.vocab_size < make.DEFAULT_SIZE
+    assert small.key == make_tokenizer(f"bpe:{small.vocab_size}", corpus, tmp_path).key
+    monkeypatch.setattr(make, "DEFAULT_SIZE", 300)
+    assert make_tokenizer("auto", corpus, tmp_path).key == make_tokenizer("bpe:300", corpus, tmp_path).key
+
+
+@pytest.mark.parametrize("spec", ["auto", "bpe:400", "sp:1400", "sp:1400:nfkc"])
+@pytest.mark.parametrize("alphabet", ["ACDEFGHIKLMNPQRSTVWY", "".join(map(chr, range(0x4E00, 0x5200)))])
+def test_text_without_spaces(spec: str, alphabet: str, tmp_path: Path) -> None:
+    chance = Random(0)
+    texts = ["".join(chance.choices(alphabet, range(len(alphabet), 0, -1), k=600)) for _ in range(60)]
+    tokenizer = make_tokenizer(spec, MemoryCorpus("c", alphabet, texts), tmp_path)
+    for text in (texts[0], f"{texts[1]} {texts[2]}\n"):
+        ids = tokenizer.encode(text)
+        assert len(ids) < len(text.encode())
+        assert tokenizer.decode(ids) == (text.rstrip() if tokenizer.rewrites_text else text)
+
+
+def test_a_long_line_is_learnt_from_in_parts() -> None:
+    made = train_bpe(["A" * 8192] * 3, 300, progress=False)
+    assert 500 < made.byte_lengths.max() <= LONGEST_WORD
+    words = [" words", " between", " spaces"] * 700
+    whole, parts = (train_bpe(texts, 280, progress=False) for texts in (["".join(words)], words))
+    assert whole.key == parts.key
 
 
 def test_training_needs_a_corpus() -> None:

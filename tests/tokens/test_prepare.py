@@ -146,7 +146,7 @@ def test_concurrent_builders_agree(corpus: Corpus, tmp_path: Path) -> None:
 
 
 def test_nothing_is_printed(corpus: Corpus, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for spec in ("bytes", "bpe:300", "sp:330"):
+    for spec in ("bytes", "bpe:300", "sp:330:nfkc"):
         prepare(corpus, make_tokenizer(spec, corpus, tmp_path), tmp_path)
     printed = capfd.readouterr()
     assert printed.out == ""

@@ -12,7 +12,7 @@ from tmt.errors import InputError
 from tmt.text import SPLITS
 from tmt.text.corpus import Corpus, SplitCorpus
 from tmt.tokens import Tokenizer, make_tokenizer, prepare
-from tmt.tokens.raw_bytes import LARGEST, raw_byte_counts
+from tmt.tokens.raw_bytes import LARGEST, kept_bytes, raw_byte_counts
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 REWRITTEN = [
@@ -29,7 +29,7 @@ REWRITTEN = [
 
 @pytest.fixture(scope="module")
 def pieces(corpus: Corpus, cache: Path) -> Tokenizer:
-    return make_tokenizer("sp:330", corpus, cache)
+    return make_tokenizer("sp:330:nfkc", corpus, cache)
 
 
 @pytest.mark.parametrize("text", [*AWKWARD, *REWRITTEN])
@@ -81,6 +81,32 @@ def test_positions_by_hand() -> None:
     assert counts.tolist() == [0, 3, 1, 2, 5]
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("the mesh", 8),
+        ("the  mesh", 8),
+        ("  the mesh ", 8),
+        ("the\nmesh", 7),
+        ("the\n    mesh", 7),
+        ("ﬁve", 2),
+        ("½ é e\u0301", 1 + 2 + 1),
+        ("a▁b", 2),
+        ("\u200b\x01", 0),
+        ("", 0),
+    ],
+)
+def test_what_the_tokens_can_spell(text: str, kept: int, pieces: Tokenizer) -> None:
+    assert pieces.kept_bytes(text) == kept
+
+
+def test_a_character_is_kept_whole_or_not_at_all() -> None:
+    raw, spelt = "Éa".encode(), "éa".encode()
+    assert raw[0] == spelt[0]
+    assert kept_bytes(raw, spelt, np.array([0, 0, 2])) == 1
+    assert kept_bytes(raw, raw, np.array([0, 0, 2])) == 3
+
+
 def test_without_a_token_the_separator_stands_for_all(pieces: Tokenizer) -> None:
     assert pieces.encode("\u200b \x01") == []
     assert pieces.raw_byte_counts("\u200b \x01", []).tolist() == [5]
@@ -108,6 +134,7 @@ def test_streams_know_the_raw_bytes_of_every_document(pieces: Tokenizer, tmp_pat
     documents = {"train": [*REWRITTEN[:4], "\x01"], "valid": AWKWARD[2:], "test": REWRITTEN[4:6]}
     corpus = SplitCorpus("c", "k", {s: (lambda s=s: iter(documents[s])) for s in SPLITS})
     splits = prepare(corpus, pieces, tmp_path)
+    assert splits.kept == {s: sum(map(pieces.kept_bytes, texts)) for s, texts in documents.items()}
     for split in SPLITS:
         stream = getattr(splits, split)
         assert stream.raw_bytes is not None
@@ -117,6 +144,8 @@ def test_streams_know_the_raw_bytes_of_every_document(pieces: Tokenizer, tmp_pat
 
 
 def test_streams_of_exact_tokenizers_need_none(corpus: Corpus, tmp_path: Path) -> None:
-    splits = prepare(corpus, make_tokenizer("bpe:300", corpus, tmp_path), tmp_path)
-    assert all(getattr(splits, split).raw_bytes is None for split in SPLITS)
+    for spec in ("bpe:300", "sp:300"):
+        splits = prepare(corpus, make_tokenizer(spec, corpus, tmp_path), tmp_path)
+        assert all(getattr(splits, split).raw_bytes is None for split in SPLITS)
+        assert splits.kept == splits.bytes
     assert not list(tmp_path.rglob("*_bytes_*"))

@@ -1,14 +1,20 @@
+import io
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tmt.errors import InputError
 from tmt.text.corpus import Corpus
 from tmt.tokens import StreamDecoder, Tokenizer, load_tokenizer, make_tokenizer
-from tmt.tokens.byte_level import ByteLevelTokenizer
 from tmt.tokens.sentence_piece import SentencePieceTokenizer
+from tmt.tokens.sentence_piece_training import train_sentence_piece
+from tmt.tokens.wanted import Wanted
 
 quick = settings(
     derandomize=True,
@@ -16,7 +22,10 @@ quick = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
+characters = st.characters(exclude_categories=["Cs"])
+spaces = st.sampled_from([" ", "  ", "\n", "\t", "\r\n", "▁", "\u00a0", "\u3000", "\u200b", "\0"])
+words = st.sampled_from(["the mesh", "ﬁ", "<s>", "<0x41>", "e\u0301"])
+texts = st.lists(st.one_of(characters, spaces, words), max_size=20).map("".join)
 AWKWARD = [
     "",
     "\n",
@@ -32,6 +41,8 @@ AWKWARD = [
     "ﬁ ligature ½ ™",
     "1790 and 2026",
     "\ufeffmark",
+    "def f():\n    if x:\n\t\treturn\r\n\n\n",
+    "null\0 ⁇ ▅ \ufffd \U0010ffff",
 ]
 
 
@@ -65,10 +76,13 @@ def check_accounts(tokenizer: Tokenizer, text: str) -> None:
     assert decoder.flush() == ""
     if isinstance(tokenizer, SentencePieceTokenizer):
         assert decoded == tokenizer._inner.decode(ids)
+    if tokenizer.rewrites_text:
+        assert tokenizer.kept_bytes(text) <= min(len(text.encode()), len(decoded.encode()))
+        assert (tokenizer.kept_bytes(text) == len(text.encode())) == (decoded == text)
     else:
-        assert isinstance(tokenizer, ByteLevelTokenizer)
         assert decoded == text
-        assert tokenizer.byte_lengths[np.array(ids, dtype=int)].sum() == len(text.encode())
+        assert charged(tokenizer, ids) == tokenizer.kept_bytes(text) == len(text.encode())
+        assert tokenizer.raw_byte_counts(text, ids).tolist() == [0, *counts.tolist()]
 
 
 def test_batch_equals_single(tokenizer: Tokenizer) -> None:
@@ -117,7 +131,7 @@ def test_unfinished_character_is_flushed_as_replacement(tokenizer: Tokenizer) ->
 
 
 def test_sentence_piece_charges_the_rewritten_text(corpus: Corpus, cache: Path) -> None:
-    tokenizer = make_tokenizer("sp:330", corpus, cache)
+    tokenizer = make_tokenizer("sp:330:nfkc", corpus, cache)
     ids = tokenizer.encode("the  mesh\nof ﬁ ")
     assert tokenizer.decode(ids) == "the mesh of fi"
     assert charged(tokenizer, ids) == 14
@@ -126,3 +140,63 @@ def test_sentence_piece_charges_the_rewritten_text(corpus: Corpus, cache: Path) 
     for previous, charge in ((bos, -1), (eos, -1), (ids[0], 0)):
         full = len(tokenizer.token_bytes(lead, ids[0]))
         assert tokenizer.byte_counts([lead], [previous]).tolist() == [full + charge]
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "prefix": {"normalization_rule_name": "identity", "remove_extra_whitespaces": False},
+    "lower case": {"normalization_rule_name": "nmt_nfkc_cf", "add_dummy_prefix": False},
+    "spaces behind": {
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "add_dummy_prefix": False,
+        "treat_whitespace_as_suffix": True,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=FOREIGN)
+def foreign(request: pytest.FixtureRequest) -> SentencePieceTokenizer:
+    """A model that another program trained; the one with spaces behind its words keeps all text."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["The mesh sees no later token, and a gate lets easy ones leave."] * 20),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=300,
+        byte_fallback=True,
+        required_chars="▁",
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **FOREIGN[request.param],
+    )
+    tokenizer = SentencePieceTokenizer(model.getvalue(), "foreign")
+    assert tokenizer.rewrites_text == (request.param != "spaces behind")
+    return tokenizer
+
+
+@settings(quick, max_examples=60)
+@given(text=texts)
+@example(text=" The mesh\n  sees ﬁ")
+@example(text="\u3000the É Mesh ")
+def test_models_of_others_are_accounted_for(foreign: SentencePieceTokenizer, text: str) -> None:
+    check_accounts(foreign, text)
+    counts = foreign.raw_byte_counts(text, foreign.encode(text))
+    assert counts.sum() == len(text.encode())
+
+
+@settings(derandomize=True, max_examples=25, deadline=None)
+@given(text=texts.map("x{}".format), size=st.sampled_from([261, 400]))
+def test_any_text_can_be_learnt_from(text: str, size: int) -> None:
+    tokenizer = learnt(text, Wanted("sp", size))
+    check_accounts(tokenizer, text)
+    check_accounts(tokenizer, " " + text + "\n the mesh")
+
+
+def learnt(text: str, wanted: Wanted) -> Tokenizer:
+    """Of that size, or the one that is advised where that does not fit."""
+    try:
+        return train_sentence_piece([text, text], wanted)
+    except InputError as error:
+        (advice,) = re.findall(r"its characters alone need (\d+) ids; ask for sp:\1 or more", str(error))
+    return train_sentence_piece([text, text], wanted.of_size(int(advice)))

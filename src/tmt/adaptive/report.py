@@ -13,7 +13,7 @@ from tmt.adaptive.settings import ScoreSettings
 from tmt.checkpoint import Run
 from tmt.evaluate.measures import perplexity
 from tmt.evaluate.report import finite
-from tmt.evaluate.text_size import bytes_of, target_bytes
+from tmt.evaluate.text_size import bytes_of, raw_text_bytes, require_raw_bytes, target_bytes
 from tmt.evaluate.windows import Tokens
 from tmt.tokens import TokenStream
 from tmt.training.distributed import Ranks
@@ -34,6 +34,10 @@ class Task:
     """Time of the adapted pass; what it does not reach is left out of every pass."""
     gains: bool = False
     """Also score every part alone and all but every part."""
+    raw_bytes: bool = False
+    """Charge each target with the raw text it stands for, not with what it spells."""
+    spelt: float | None = None
+    """Share of the raw text that the tokens can spell, where that is known."""
     folder: Path | None = None
     """Where scores are kept, so that an interrupted one goes on."""
 
@@ -46,9 +50,12 @@ def adaptive_report(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks)
         nats per token of the model and after each part in turn.
 
     Raises:
-        InputError: settings, model and stream do not fit, or the folder holds another score.
+        InputError: settings, model and stream do not fit, the folder holds another score, or raw bytes are
+            asked for and not known.
         KeyboardInterrupt: after Ctrl-C; what was scored is in the folder.
     """
+    if task.raw_bytes:
+        require_raw_bytes(task.tokens, run.tokenizer)
     main = _run_pass(run, settings, MAIN, task, ranks)
     if not main["complete"]:
         folder = None if task.folder is None else task.folder / f"first-{main['tokens']}"
@@ -64,7 +71,8 @@ def adaptive_report(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks)
         "stride": settings.cut.stride,
         "chunk": settings.cut.chunk,
         "parts": list(settings.parts),
-        "bytes_of": bytes_of(task.tokens, run.tokenizer),
+        "bytes_of": bytes_of(run.tokenizer, raw=task.raw_bytes),
+        "spelt": task.spelt,
         "complete": main["complete"],
         "ppl_change": None if None in (main["ppl"], static) else main["ppl"] / static - 1,
         "passes": {**passes, MAIN: main},
@@ -90,14 +98,15 @@ def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: R
     scoring = settings.make_pass(run.model, task.tokens, run.tokenizer.eot_id, ranks, task.limit)
 
     def sizes(start: int, stop: int) -> Any:
-        return target_bytes(task.tokens, run.tokenizer, start, stop)
+        return target_bytes(task.tokens, run.tokenizer, start, stop, raw=task.raw_bytes)
 
     folder = None if task.folder is None else task.folder / name.replace(" ", "-")
-    key = identity(run.model, settings, f"{task.name}, {scoring.targets} targets") if folder else ""
+    key = identity(run.model, settings, _stream_name(run, task, scoring.targets)) if folder else ""
     session = Session(scoring, sizes, folder, key)
     session.run(name, task.minutes)
     done = session.progress
     nats, bits = done.nats[-1] / done.targets, done.nats[-1] / math.log(2)
+    raw_bytes = raw_text_bytes(task.tokens, run.tokenizer, done.targets)
     stages = ("model", *(part.name for part in scoring.parts))
     return {
         "tokens": done.targets,
@@ -107,6 +116,8 @@ def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: R
         "nats": finite(nats),
         "ppl": finite(perplexity(nats)),
         "bpb": finite(bits / done.bytes) if done.bytes else None,
+        "raw_bytes": raw_bytes,
+        "raw_bpb": finite(bits / raw_bytes) if raw_bytes else None,
         "stages": {
             stage: finite(total / done.targets) for stage, total in zip(stages, done.nats, strict=True)
         },
@@ -114,3 +125,9 @@ def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: R
         "seconds": done.seconds,
         "figures": session.figures,
     }
+
+
+def _stream_name(run: Run, task: Task, targets: int) -> str:
+    """What is scored and what it is charged with; text where nothing else is said."""
+    of = bytes_of(run.tokenizer, raw=task.raw_bytes)
+    return f"{task.name}, {targets} targets" + ("" if of == "text" else f", bytes of {of}")

@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from tmt.commands.report import PlainConsole, tell
-from tmt.evaluate.text_size import bytes_of, text_bytes
+from tmt.commands.report import PlainConsole, number, tell, tell_unspelt
+from tmt.evaluate.text_size import bytes_of, raw_text_bytes, spelt_share, text_bytes
 from tmt.options.data import DataOptions
 from tmt.tokens import (
     Tokenizer,
@@ -35,7 +35,8 @@ def data(options: DataOptions) -> None:
         for row in rows:
             print(json.dumps({"data": source.name, **row}))
     else:
-        _show(rows, source.name)
+        _show(rows, f"{source.name}, {tokenizer.vocab_size:,} ids")
+    tell_unspelt({row["split"]: row["spelt"] for row in rows})
     if "test" not in splits.documents:
         tell(f"{source.name} has no test files: the test split is the validation split")
     if options.shards is not None:
@@ -43,18 +44,29 @@ def data(options: DataOptions) -> None:
 
 
 def _rows(splits: TokenSplits, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    rows = []
-    for split, documents in splits.documents.items():
-        stream = getattr(splits, split)
-        size = splits.bytes[split] if splits.bytes else text_bytes(stream, tokenizer, len(stream) - 1)
-        row = {"split": split, "documents": documents, "tokens": len(stream), "bytes": size}
-        rows.append({**row, "bytes_of": "text" if splits.bytes else bytes_of(stream, tokenizer)})
-    return rows
+    return [
+        {
+            "split": split,
+            "documents": documents,
+            "tokens": len(stream),
+            "bytes": text_bytes(stream, tokenizer, len(stream) - 1),
+            "bytes_of": bytes_of(tokenizer),
+            "raw_bytes": raw_text_bytes(stream, tokenizer, len(stream) - 1),
+            "spelt": spelt_share(splits, split, tokenizer),
+        }
+        for split, documents in splits.documents.items()
+        for stream in [getattr(splits, split)]
+    ]
 
 
-def _show(rows: list[dict[str, Any]], name: str) -> None:
-    table = Table("split", "documents", "tokens", "bytes", "of", "bytes/token", title=name)
+def _show(rows: list[dict[str, Any]], title: str) -> None:
+    of = rows[0]["bytes_of"]
+    more = ("raw bytes", "spelt") if of != "text" else ()
+    table = Table(
+        "split", "documents", "tokens", "bytes", "bytes/token", *more, title=f"{title}, bytes of {of}"
+    )
     for row in rows:
         numbers = (f"{row[key]:,}" for key in ("documents", "tokens", "bytes"))
-        table.add_row(row["split"], *numbers, row["bytes_of"], f"{row['bytes'] / row['tokens']:.3f}")
+        raw = (number(row["raw_bytes"], ","), number(row["spelt"], ".1%"))[: len(more)]
+        table.add_row(row["split"], *numbers, f"{row['bytes'] / row['tokens']:.3f}", *raw)
     PlainConsole().print(table)

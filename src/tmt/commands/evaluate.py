@@ -7,7 +7,7 @@ from rich.table import Table
 
 from tmt.checkpoint import Run, load_run
 from tmt.commands.harness import harness_record, show_harness
-from tmt.commands.report import PlainConsole, number, part_of, scored_bytes
+from tmt.commands.report import PlainConsole, number, part_of, scored_bytes, tell_unspelt
 from tmt.commands.scored_text import scored_text
 from tmt.evaluate import evaluate_run
 from tmt.options.evaluate import EvaluateOptions
@@ -40,7 +40,7 @@ def _harness_record(run: Run, options: EvaluateOptions, tasks: str) -> dict[str,
 
 def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
     text = scored_text(run, options.data, options.split)
-    return {
+    record: dict[str, Any] = {
         "arch": run.config.arch,
         "data": text.source,
         **evaluate_run(
@@ -52,8 +52,11 @@ def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
             stride=options.stride,
             limit=options.limit,
             batch_size=options.batch_size,
+            raw_bytes=options.raw_bytes,
         ),
     }
+    tell_unspelt({record["split"]: record["spelt"]})
+    return record
 
 
 def _show(record: dict[str, Any]) -> None:
@@ -80,6 +83,7 @@ def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("perplexity", number(record["ppl"], ".2f")),
         ("bits per byte", number(record["bpb"], ".4f")),
         ("bytes of", record["bytes_of"]),
+        *_raw_measures(record),
         ("perplexity per word", number(record["word_ppl"], ".1f")),
         ("context, stride", f"{record['context']}, {record['stride']}"),
         ("tokens, bytes, words", ", ".join(f"{record[key]:,}" for key in ("tokens", "bytes", "words"))),
@@ -90,3 +94,14 @@ def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("MFLOPs per token", f"{cost / 1e6:.3f} ({cost / dense:.1%} of running every layer)"),
         ("leak probe", f"{record['causal_max_diff']:.1e}"),
     ]
+
+
+def _raw_measures(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of the raw text, where the tokens spell another."""
+    rows = []
+    if record["bytes_of"] != "text":
+        rows = [("bits per byte of raw text", number(record["raw_bpb"], ".4f"))]
+        rows.append(("bytes of raw text", number(record["raw_bytes"], ",")))
+    if record["spelt"] != 1:
+        rows.append(("of it the tokens can spell", number(record["spelt"], ".1%")))
+    return rows

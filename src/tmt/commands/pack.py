@@ -25,6 +25,7 @@ from tmt.artifact.code_size import code_bytes, needed_files
 from tmt.checkpoint import Run, load_run, model_state, write_safely
 from tmt.commands.report import PlainConsole, tell
 from tmt.evaluate import score
+from tmt.evaluate.text_size import bytes_of
 from tmt.options.pack import PackOptions
 from tmt.tokens import TokenSplits
 from tmt.tokens.shard_loader import training_loader
@@ -97,7 +98,12 @@ def _scores(run: Run, packing: Packing, splits: TokenSplits, options: PackOption
     context = run.config.train.seq_len
     settings = dict(context=context, stride=context, limit=options.check)
     before, after = (score(model, splits.valid, run.tokenizer, **settings) for model in (run.model, packed))
-    return {"scored_tokens": before.tokens, "bpb_before": before.bpb, "bpb_after": after.bpb}
+    return {
+        "scored_tokens": before.tokens,
+        "bytes_of": bytes_of(run.tokenizer),
+        "bpb_before": before.bpb,
+        "bpb_after": after.bpb,
+    }
 
 
 def _record(packing: Packing, scores: dict[str, Any], options: PackOptions) -> dict[str, Any]:
@@ -139,7 +145,8 @@ def _show(packing: Packing, scores: dict[str, Any], options: PackOptions) -> Non
     print(f"together {size.total:,} bytes, {limit}; clip {settings.clip:.2f}, {settings.embed_clip:.2f}")
     if scores:
         print(
-            f"bits per byte on {scores['scored_tokens']:,} validation tokens: {scores['bpb_before']:.4f}, "
+            f"bits per byte of {scores['bytes_of']} on {scores['scored_tokens']:,} validation tokens: "
+            f"{scores['bpb_before']:.4f}, "
             f"packed {scores['bpb_after']:.4f}"
         )
     if options.out is not None:

@@ -17,10 +17,10 @@ from tmt.adaptive import (
     audit_run,
 )
 from tmt.checkpoint import Run, checked_device, load_run
-from tmt.commands.report import tell
+from tmt.commands.report import tell, tell_unspelt
 from tmt.commands.score_tables import show_scores
 from tmt.commands.scored_text import scored_text
-from tmt.evaluate.text_size import text_bytes
+from tmt.evaluate.text_size import spelt_share, text_bytes
 from tmt.options.score import ScoreOptions
 from tmt.training.distributed import Ranks
 from tmt.writer_lock import sole_writer
@@ -49,6 +49,7 @@ def _score(options: ScoreOptions) -> None:
     finally:
         ranks.close()
     if ranks.first:
+        tell_unspelt({f"{record['data']} ({record['run']})": record["spelt"] for record in records})
         if options.json:
             print("\n".join(json.dumps(record, allow_nan=False) for record in records))
         else:
@@ -69,7 +70,7 @@ def _records(
             "run": str(run.folder),
             "data": task.name,
             "split_tokens": len(task.tokens) - 1,
-            "split_bytes": text_bytes(task.tokens, run.tokenizer, len(task.tokens) - 1),
+            "split_bytes": text_bytes(task.tokens, run.tokenizer, len(task.tokens) - 1, raw=task.raw_bytes),
             "audit": found,
             **adaptive_report(run, own, task, ranks),
         }
@@ -117,5 +118,7 @@ def _task(run: Run, options: ScoreOptions, name: str) -> Task:
         limit=options.limit,
         minutes=options.minutes,
         gains=options.gains,
+        raw_bytes=options.raw_bytes,
+        spelt=spelt_share(text.splits, text.part, run.tokenizer),
         folder=None if options.out is None else options.out / name,
     )

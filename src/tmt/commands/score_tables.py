@@ -38,7 +38,9 @@ def _passes(record: dict[str, Any]) -> Table:
     cut = f"window {record['window']}, stride {record['stride']}, chunk {record['chunk']:,}"
     parts = ", ".join(record["parts"]) or "sliding windows alone"
     title = f"{record['run']} ({record['arch']}) on {record['data']}: {cut}; adapted: {parts}"
-    table = _table(title, "pass", "nats", "PPL", "change", "bits/byte", "seconds", "tokens/s")
+    rewritten = record["bytes_of"] != "text"
+    bits = ("bits/byte", "of raw text") if rewritten else ("bits/byte",)
+    table = _table(title, "pass", "nats", "PPL", "change", *bits, "seconds", "tokens/s")
     static = record["passes"]["static"]["ppl"]
     for name, scores in record["passes"].items():
         ppl = scores["ppl"]
@@ -48,6 +50,7 @@ def _passes(record: dict[str, Any]) -> Table:
             number(ppl, ".2f"),
             number(None if None in (ppl, static) else ppl / static - 1, "+.1%"),
             number(scores["bpb"], ".4f"),
+            *([number(scores["raw_bpb"], ".4f")] if rewritten else []),
             f"{scores['elapsed']:.0f}",
             f"{scores['tokens'] / max(scores['elapsed'], 1e-9):,.0f}",
         )

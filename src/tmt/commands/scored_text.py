@@ -44,7 +44,8 @@ def scored_text(run: Run, data: str | None, part: Part | None) -> ScoredText:
         InputError: the text cannot be opened, or is too short for that part.
     """
     is_own = data is None or _is_own(run, data)
-    source = (run.config.data if data is None else _read_as(run, data, is_own)).open()
+    config = run.config.data if data is None else _read_as(run, data, is_own)
+    source = config.open()
     if part is None:
         part = "test" if is_own or source.names_splits else "all"
     splits = source.whole(run.tokenizer) if part == "all" else source.tokens(run.tokenizer)
@@ -57,9 +58,9 @@ def scored_text(run: Run, data: str | None, part: Part | None) -> ScoredText:
 def _is_own(run: Run, data: str) -> bool:
     """Whether a text, read as the run read its corpus, has the same content, under whatever name."""
     try:
-        source = _read_as(run, data, is_own=True).open()
+        config = _read_as(run, data, is_own=True)
         known = run.config.corpus or run.config.data.open().tokens(run.tokenizer).key
-        return source.tokens(run.tokenizer).key == known
+        return config.open().tokens(run.tokenizer).key == known
     except InputError:
         return False  # the run's own is not there, or this one cannot be split
 

@@ -5,9 +5,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tmt.checkpoint import Run
-from tmt.commands.report import PlainConsole, share_scored
+from tmt.commands.report import PlainConsole, number, share_scored
 from tmt.evaluate import check_causality, score
 from tmt.evaluate.causality import LONGEST
+from tmt.evaluate.report import finite
 from tmt.generate import Sampler, generate_tokens
 from tmt.terminal import shown
 from tmt.tokens import TokenSplits
@@ -41,6 +42,9 @@ def print_summary(run: Run, splits: TokenSplits, trained: int) -> None:
             *(f"{flops / 1e6:.2f} M" for flops in (result.flops_per_token, result.flops_per_token_dense)),
         )
         scored.append(f"{split}: {share_scored(result.tokens, len(tokens) - 1)}")
+        if run.tokenizer.rewrites_text:
+            raw = number(finite(result.raw_bpb), ".4f")
+            scored.append(f"{split}: bits/byte of the rewritten text; of the raw text {raw}")
     PlainConsole().print(table)
     print("\n".join(scored))
     print(f"sample: {shown(_sample(run, splits))}")

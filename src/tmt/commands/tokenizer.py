@@ -5,14 +5,13 @@ import json
 from tmt.errors import InputError
 from tmt.options.tokenizer import TokenizerOptions
 from tmt.terminal import typed
-from tmt.text import open_corpus
-from tmt.tokens import make_tokenizer
+from tmt.tokens import open_source
 
 
 def tokenizer(options: TokenizerOptions) -> None:
     """Run the command."""
-    made = make_tokenizer(options.tokenizer, open_corpus(options.data))
-    ids = made.encode(typed(options.text))
+    made, text = open_source(options.data).tokenizer(options.tokenizer), typed(options.text)
+    ids = made.encode(text)
     pieces = [made.decode([token]) for token in ids]
     if options.out is not None:
         try:
@@ -20,8 +19,12 @@ def tokenizer(options: TokenizerOptions) -> None:
             made.save(options.out)
         except OSError as error:
             raise InputError(f"cannot write {options.out}: {error.strerror}") from error
+    kept, size = made.kept_bytes(text), len(text.encode())
     if options.json:
-        print(json.dumps({"vocab_size": made.vocab_size, "ids": ids, "pieces": pieces, "key": made.key}))
+        record = {"vocab_size": made.vocab_size, "ids": ids, "pieces": pieces, "key": made.key}
+        print(json.dumps({**record, "bytes": size, "spelt_bytes": kept}))
         return
     print(f"{options.tokenizer}: {made.vocab_size:,} ids")
+    if kept < size:
+        print(f"it spells {kept:,} of the {size:,} bytes of the text")
     print(" ".join(f"{piece!r}:{token}" for piece, token in zip(pieces, ids, strict=True)))

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from tmt.checkpoint import checked_device, load_run, load_weights
-from tmt.commands.report import tell
+from tmt.commands.report import tell, tell_unspelt
 from tmt.commands.summary import print_summary
 from tmt.config import RunConfig
 from tmt.errors import InputError
 from tmt.evaluate import score
+from tmt.evaluate.text_size import spelt_share
 from tmt.model import build_model
 from tmt.model.base import LanguageModel
 from tmt.options.train import TrainOptions, resolve
@@ -52,7 +53,7 @@ def _train(options: TrainOptions, device: torch.device) -> None:
     if saved:
         trainer.resume()
     if ranks.first:
-        _introduce(config, model, splits)
+        _introduce(config, model, splits, tokenizer)
     finished = _run(trainer, options)
     if ranks.first and finished:
         run = load_run(folder, str(ranks.device))
@@ -124,7 +125,7 @@ def _validation(
     return validate
 
 
-def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits) -> None:
+def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits, tokenizer: Tokenizer) -> None:
     """Say what is about to be trained on what."""
     for line in splits.notes:
         tell(line)
@@ -133,6 +134,8 @@ def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits) -> 
         tell(f"{split}: {documents:,} documents, {len(getattr(splits, split)):,} tokens{size}")
     if splits.test is splits.valid:
         tell("test: the validation split")
+    tell(f"tokenizer {config.data.tokenizer}: {tokenizer.vocab_size:,} ids")
+    tell_unspelt({split: spelt_share(splits, split, tokenizer) for split in splits.documents})
     tell(f"{config.arch} {config.preset}: {model.num_parameters():,} parameters")
     for line in describe(parameter_groups(model, config.optim)):
         tell(f"  {line}")

@@ -14,7 +14,9 @@ class Score:
     tokens: int
     """Targets scored."""
     bytes: int
-    """UTF-8 bytes of their text."""
+    """UTF-8 bytes of the text that they spell."""
+    raw_bytes: int | None
+    """UTF-8 bytes of the text that a tokenizer made that of; None where only the tokens are known."""
     words: int
     """Words between white space of their text."""
     total_nats: float
@@ -51,8 +53,13 @@ class Score:
 
     @property
     def bpb(self) -> float:
-        """Bits per byte of text; NaN where the targets have no text."""
-        return self.total_nats / math.log(2) / self.bytes if self.bytes else math.nan
+        """Bits per byte of the text that the targets spell; NaN where there is none."""
+        return self._bits_per(self.bytes)
+
+    @property
+    def raw_bpb(self) -> float:
+        """Bits per byte of the raw text; NaN where there is none, or it is not known."""
+        return self._bits_per(self.raw_bytes)
 
     @property
     def word_ppl(self) -> float:
@@ -96,6 +103,9 @@ class Score:
     def flops_per_token_dense(self) -> float:
         """The same without exits."""
         return self.flops_dense / self.tokens
+
+    def _bits_per(self, size: int | None) -> float:
+        return self.total_nats / math.log(2) / size if size else math.nan
 
 
 def perplexity(nats: float) -> float:

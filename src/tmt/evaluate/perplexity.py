@@ -60,6 +60,7 @@ def score(
     return Score(
         tokens=targets,
         bytes=size.bytes,
+        raw_bytes=size.raw_bytes,
         words=size.words,
         total_nats=tally.nats,
         context=context,

@@ -10,7 +10,7 @@ from tmt.errors import unknown
 from tmt.evaluate.causality import LONGEST, check_causality
 from tmt.evaluate.depth import count_tokens, depth_by_class, token_classes
 from tmt.evaluate.perplexity import score
-from tmt.evaluate.text_size import bytes_of, text_bytes
+from tmt.evaluate.text_size import bytes_of, require_raw_bytes, spelt_share, text_bytes
 from tmt.evaluate.windows import check_windows
 from tmt.model.base import LanguageModel
 from tmt.text import PARTS, Part
@@ -27,18 +27,20 @@ def evaluate_run(
     stride: int | None = None,
     limit: int | None = None,
     batch_size: int = 8,
+    raw_bytes: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Score one split or the whole, table the depth by class of token, and probe for leaks.
 
-    Args: see :func:`tmt.evaluate.score`; `stride` is `context` by default.
+    Args: see :func:`tmt.evaluate.score`; `stride` is `context` by default. With `raw_bytes` the bits per
+        byte are of the text as it was before the tokenizer rewrote it, not of what the tokens spell.
 
     Returns:
         A record that JSON can hold, always with the same keys; None stands for what is not finite. Its
         split is `valid` where `test` was asked for and is the same.
 
     Raises:
-        InputError: an argument is out of range.
+        InputError: an argument is out of range, or raw bytes are asked for and not known.
         LeakError: the model sees the future.
     """
     if split not in PARTS:
@@ -48,6 +50,8 @@ def evaluate_run(
         split = "valid"
     stride = context if stride is None else stride
     check_windows(tokens, context, stride, model.config)
+    if raw_bytes:
+        require_raw_bytes(tokens, tokenizer)
     leak = check_causality(model, torch.from_numpy(tokens[:LONGEST]))
     result = score(
         model,
@@ -67,15 +71,18 @@ def evaluate_run(
         "split": split,
         "tokens": result.tokens,
         "split_tokens": len(tokens) - 1,
-        "bytes": result.bytes,
-        "split_bytes": text_bytes(tokens, tokenizer, len(tokens) - 1),
-        "bytes_of": bytes_of(tokens, tokenizer),
+        "bytes": result.raw_bytes if raw_bytes else result.bytes,
+        "split_bytes": text_bytes(tokens, tokenizer, len(tokens) - 1, raw=raw_bytes),
+        "bytes_of": bytes_of(tokenizer, raw=raw_bytes),
+        "raw_bytes": result.raw_bytes,
+        "spelt": spelt_share(splits, split, tokenizer),
         "words": result.words,
         "context": context,
         "stride": stride,
         "nats": finite(result.nats),
         "ppl": finite(result.ppl),
-        "bpb": finite(result.bpb),
+        "bpb": finite(result.raw_bpb if raw_bytes else result.bpb),
+        "raw_bpb": finite(result.raw_bpb),
         "word_ppl": finite(result.word_ppl),
         "nats_by_position": {name: finite(nats) for name, nats in result.nats_by_position.items()},
         "mean_depth": result.mean_depth,

@@ -25,7 +25,8 @@ class DataOptions(Options):
     follow_links: bool = False
     """Also read what links in a folder point to outside of it."""
     tokenizer: str = "auto"
-    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME; auto: that of the token files, for text bpe:4096."""
+    """bytes, bpe:N, sp:N (SentencePiece), sp:N:nfkc (the record's, which rewrites text), a tokenizer file, or
+    hf:NAME; auto: that of the token files, for text bpe:4096, or as many as it yields."""
     shards: Path | None = None
     """Folder to write token files to, of uint16 in the format of the speed runs and of parameter golf, and
     the tokenizer; --data takes the folder."""

@@ -28,6 +28,8 @@ class EvaluateOptions(Options):
     """Score only so many tokens; with --harness, so many samples of each task."""
     batch_size: int = 8
     """Windows at once."""
+    raw_bytes: bool = False
+    """Bits per byte of the text before the tokenizer rewrote it, not of what its tokens can spell."""
     harness: str | None = None
     """Tasks of the lm-evaluation-harness to score instead, with commas between: names, groups, patterns."""
     harness_path: str | None = None
@@ -45,6 +47,8 @@ class EvaluateOptions(Options):
             raise InputError("--harness-path gives no task by itself; name some with --harness")
         if self.harness is not None and (self.data is not None or self.split is not None):
             raise InputError("the tasks of --harness bring their own data; leave out --data and --split")
+        if self.harness is not None and self.raw_bytes:
+            raise InputError("--raw-bytes is for text of your own; leave it out with --harness")
         if self.harness is not None and find_spec("lm_eval") is None:
             raise InputError('--harness needs lm-eval: pip install "temporalmesh-transformer[eval]"')
 

@@ -58,6 +58,8 @@ class ScoreOptions(Options):
     """Also score every part by itself and all but every part."""
     audit: bool = False
     """First prove on a short stream that this combination keeps the rules, and print what was checked."""
+    raw_bytes: bool = False
+    """Bits per byte of the text before the tokenizer rewrote it, not of what its tokens can spell."""
     limit: int | None = None
     """Score only so many tokens."""
     minutes: float | None = None

@@ -11,8 +11,8 @@ from tmt.options import Options
 class TokenizerOptions(Options):
     """Train or load a tokenizer, show how it cuts a text, and keep it in a folder."""
 
-    tokenizer: str = "bpe:4096"
-    """bytes, bpe:N, sp:N, a tokenizer file, or hf:NAME."""
+    tokenizer: str = "auto"
+    """bytes, bpe:N, sp:N, sp:N:nfkc, a tokenizer file, or hf:NAME; auto: as in tmt data."""
     data: str = "sotu"
     """Corpus it is trained on, as in tmt train."""
     text: str = "We the people of the United States"

@@ -44,8 +44,8 @@ class TrainOptions(Options):
     test_data: str | None = None
     """Text that is the test split, likewise."""
     tokenizer: str = "auto"
-    """bytes, bpe:N, sp:N (SentencePiece), a tokenizer file, or hf:NAME; auto: that of the token files, for
-    text bpe:4096."""
+    """bytes, bpe:N, sp:N (SentencePiece), sp:N:nfkc (the record's, which rewrites text), a tokenizer file, or
+    hf:NAME; auto: that of the token files, for text bpe:4096, or as many as it yields."""
     steps: int | None = None
     """Optimiser steps; instead of minutes."""
     minutes: float | None = None

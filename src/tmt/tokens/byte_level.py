@@ -1,8 +1,9 @@
 """Tokenizers whose every token is a fixed string of bytes: raw bytes and byte-level BPE."""
 
 import json
+import re
 from abc import ABC
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from tmt.tokens.tokenizer import Ids, Tokenizer
 SEPARATOR = "<|endoftext|>"
 _KNOWN_SEPARATORS = (SEPARATOR, "<|end_of_text|>", "</s>")
 _KEEPING_ALL_TEXT = {"ByteLevel", "Split", "Digits", "Punctuation"}
+LONGEST_WORD = 1024
+_LONG_WORD = re.compile(rf"(?<!\S)\S{{{LONGEST_WORD + 1}}}")
 _BYTES_FILE = {"type": "tmt-bytes", "version": 1}
 
 
@@ -80,7 +83,9 @@ class BPETokenizer(ByteLevelTokenizer):
         content = inner.to_str()
         spec = json.loads(content)
         if why := _why_not_exact(spec):
-            raise InputError(f"tokenizer {name}: {why}; only plain byte-level BPE has exact bytes")
+            raise InputError(
+                f"tokenizer {name}: {why}; only plain byte-level BPE has exact bytes; bpe:N trains one"
+            )
         self._inner = inner
         pieces = _pieces(inner, spec)
         super().__init__(pieces, inner.get_vocab()[separator], sha256(content.encode()).hexdigest())
@@ -97,12 +102,11 @@ class BPETokenizer(ByteLevelTokenizer):
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, *, progress: bool) -> BPETokenizer:
-    """Learn byte-level BPE of exactly `vocab_size` ids: the separator, 256 bytes, and merges.
+    """Learn byte-level BPE of `vocab_size` ids: the separator, 256 bytes, and merges.
 
-    Raises:
-        InputError: the texts do not yield so many merges.
+    There are fewer where the texts do not yield so many merges. A stretch without white space is learnt from
+    in parts of :data:`LONGEST_WORD` characters: the time of each merge grows with the longest word.
     """
-    name = f"bpe:{vocab_size}"
     inner = tokenizers.Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
@@ -113,13 +117,16 @@ def train_bpe(texts: Iterable[str], vocab_size: int, *, progress: bool) -> BPETo
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=progress,
     )
-    inner.train_from_iterator(texts, trainer)
-    found = inner.get_vocab_size()
-    if found < vocab_size:
-        raise InputError(
-            f"tokenizer {name}: the corpus yields only {found} tokens; ask for bpe:{found} or less"
-        )
-    return BPETokenizer(inner, name)
+    inner.train_from_iterator(_without_long_words(texts), trainer)
+    return BPETokenizer(inner, f"bpe:{vocab_size}")
+
+
+def _without_long_words(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        if _LONG_WORD.search(text):
+            yield from (text[i : i + LONGEST_WORD] for i in range(0, len(text), LONGEST_WORD))
+        else:
+            yield text
 
 
 def load_byte_level(path: Path) -> ByteLevelTokenizer:

@@ -12,31 +12,36 @@ from tmt.errors import InputError, unknown
 from tmt.text import Corpus
 from tmt.text.reason import reason
 from tmt.tokens.byte_level import BPETokenizer, ByteTokenizer, load_byte_level, train_bpe
-from tmt.tokens.sentence_piece import SentencePieceTokenizer, train_sentence_piece
+from tmt.tokens.sentence_piece import SentencePieceTokenizer
+from tmt.tokens.sentence_piece_training import train_sentence_piece
 from tmt.tokens.tokenizer import Tokenizer
+from tmt.tokens.wanted import Wanted
 from tmt.user_cache import built_whole, cache_root, discard
 
 TRAINING_BYTES = 2**28
 """A tokenizer is trained on at most so many characters of the train split."""
 
-SMALLEST = {"bpe": 257, "sp": 261}
-LARGEST = 2**20
-"""Bounds on the vocabulary of a trained tokenizer."""
-
 FILES = ("tokenizer.json", "tokenizer.model")
 
-_TRAINED = re.compile(r"(bpe|sp)[:-](\d+)")
-_FORMAT = 1
+AUTO = "auto"
+"""The tokenizer that lies beside token files; for text that of :data:`DEFAULT_SIZE`."""
+
+DEFAULT_SIZE = 4096
+"""Ids, at most, of the byte-level BPE that a text gets where the tokenizer is `auto`."""
+
+_FORMAT = 2
 
 
 def make_tokenizer(spec: str, corpus: Corpus | None = None, cache_dir: str | Path | None = None) -> Tokenizer:
     """The tokenizer that `spec` names.
 
     Args:
-        spec: `bytes`; `bpe:4096` (byte-level BPE) or `sp:8192` (SentencePiece), trained on the train
-            split of `corpus` and kept in the cache; the path of a tokenizer.json, a tokenizer.model or
-            a folder with one; or `hf:owner/name` for a tokenizer on the hub.
-        corpus: needed by `bpe` and `sp` only.
+        spec: `bytes`; `bpe:4096` (byte-level BPE), `sp:8192` (SentencePiece that keeps all text) or
+            `sp:8192:nfkc` (SentencePiece as in the parameter-golf record, which rewrites text), trained on
+            the train split of `corpus` and kept in the cache; `auto`, which is `bpe:4096` or as many as the
+            corpus yields; the path of a tokenizer.json, a tokenizer.model or a folder with one; or
+            `hf:owner/name` for a tokenizer on the hub.
+        corpus: needed by those that are trained.
         cache_dir: where trained tokenizers are kept (default: see :func:`tmt.user_cache.cache_root`).
 
     Raises:
@@ -45,10 +50,17 @@ def make_tokenizer(spec: str, corpus: Corpus | None = None, cache_dir: str | Pat
     require_tokenizer(spec)
     if spec == "bytes":
         return ByteTokenizer()
-    if match := _TRAINED.fullmatch(spec):
+    if wanted := _wanted(spec):
         if corpus is None:
             raise InputError(f"tokenizer {spec} is trained on a corpus, but none was given")
-        return _trained(match[1], int(match[2]), corpus, cache_root(cache_dir))
+        tokenizer = _trained(wanted, corpus, cache_root(cache_dir))
+        found = tokenizer.vocab_size
+        if found < wanted.size and spec != AUTO:
+            raise InputError(
+                f"tokenizer {spec}: the corpus yields only {found} tokens; ask for {wanted.of_size(found)} "
+                "or less"
+            )
+        return tokenizer
     if spec.startswith("hf:"):
         return _fetch(spec.removeprefix("hf:"))
     return load_tokenizer(Path(spec).expanduser())
@@ -56,24 +68,19 @@ def make_tokenizer(spec: str, corpus: Corpus | None = None, cache_dir: str | Pat
 
 def require_tokenizer(spec: str) -> None:
     """InputError unless :func:`make_tokenizer` knows what kind of thing `spec` names; nothing is read yet."""
-    if match := _TRAINED.fullmatch(spec):
-        kind, size = match[1], int(match[2])
-        if not SMALLEST[kind] <= size <= LARGEST:
-            raise InputError(
-                f"tokenizer {kind}:{size}: the size must be in [{SMALLEST[kind]}, {LARGEST}]; "
-                "256 bytes and the special tokens come first"
-            )
+    if wanted := _wanted(spec):
+        wanted.check()
     elif spec != "bytes" and not spec.startswith("hf:"):
         path = Path(spec).expanduser()
         if not (spec and (path.exists() or path.suffix in (".json", ".model") or "/" in spec)):
             hint = "(sizes are free; or a path, or hf:owner/name)"
-            raise unknown("tokenizer", spec, ["bytes", "bpe:4096", "sp:8192"], hint)
+            raise unknown("tokenizer", spec, ["auto", "bytes", "bpe:4096", "sp:8192", "sp:8192:nfkc"], hint)
 
 
 def trained_size(spec: str) -> int:
-    """How many ids a tokenizer that :func:`make_tokenizer` trains will have; 0 for any other."""
-    match = _TRAINED.fullmatch(spec)
-    return int(match[2]) if match else 0
+    """How many ids a tokenizer that :func:`make_tokenizer` trains will have; 0 where it is not asked for."""
+    wanted = Wanted.parse(spec)
+    return wanted.size if wanted else 0
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
@@ -98,9 +105,13 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _trained(kind: str, vocab_size: int, corpus: Corpus, root: Path) -> Tokenizer:
-    name = f"{kind}:{vocab_size}"
-    digest = sha256(repr((_FORMAT, TRAINING_BYTES, corpus.key, name)).encode()).hexdigest()
+def _wanted(spec: str) -> Wanted | None:
+    """What is to be trained; None where `spec` names something else."""
+    return Wanted("bpe", DEFAULT_SIZE) if spec == AUTO else Wanted.parse(spec)
+
+
+def _trained(wanted: Wanted, corpus: Corpus, root: Path) -> Tokenizer:
+    digest = sha256(repr((_FORMAT, TRAINING_BYTES, corpus.key, str(wanted))).encode()).hexdigest()
     target = root / "tokenizers" / digest[:32]
     if target.exists():
         try:
@@ -109,10 +120,10 @@ def _trained(kind: str, vocab_size: int, corpus: Corpus, root: Path) -> Tokenize
             discard(target)
     with built_whole(target) as folder:
         texts = _head(corpus.documents("train"))
-        if kind == "bpe":
-            tokenizer = train_bpe(texts, vocab_size, progress=sys.stderr.isatty())
+        if wanted.kind == "bpe":
+            tokenizer = train_bpe(texts, wanted.size, progress=sys.stderr.isatty())
         else:
-            tokenizer = train_sentence_piece(texts, vocab_size)
+            tokenizer = train_sentence_piece(texts, wanted)
         tokenizer.save(folder)
     return tokenizer
 

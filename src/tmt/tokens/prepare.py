@@ -22,6 +22,7 @@ from tmt.user_cache import built_whole, cache_root, discard
 BATCH_CHARACTERS = 2**20
 _FORMAT = 3
 _MANIFEST = "manifest.json"
+_COUNTS = ("documents", "bytes", "kept")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TokenSplits:
         all: the whole text, in the order of its source, where that was asked for; None elsewhere.
         documents: number of documents of every split that there is.
         bytes: UTF-8 bytes of the raw text per split; empty where only tokens are known.
+        kept: how many of them the tokens can spell; empty likewise.
         notes: what a reader should know of how the text was read, a line each.
     """
 
@@ -42,6 +44,7 @@ class TokenSplits:
     test: TokenStream
     documents: Mapping[Part, int]
     bytes: Mapping[Part, int]
+    kept: Mapping[Part, int]
     notes: Sequence[str] = ()
     all: TokenStream | None = None
 
@@ -103,9 +106,11 @@ def _open(folder: Path, listing: str, parts: Sequence[Part]) -> TokenSplits:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         streams = {part: _stream(folder, manifest, part) for part in parts}
-        streams |= {split: streams["all"] for split in SPLITS if "all" in streams}
+        whole = streams.get("all")
+        train, valid, test = (streams[split] if whole is None else whole for split in SPLITS)
+        counts = {name: manifest[name] for name in _COUNTS}
         notes = [*filter(None, [listing]), *manifest["notes"]]
-        return TokenSplits(**streams, documents=manifest["documents"], bytes=manifest["bytes"], notes=notes)
+        return TokenSplits(train, valid, test, **counts, notes=notes, all=whole)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot use the prepared tokens in {folder}: {error}") from error
 
@@ -146,8 +151,7 @@ def _build(corpus: Corpus, tokenizer: Tokenizer, folder: Path, parts: Sequence[P
         "corpus": corpus.name,
         "shards": {part: writers[part].ids.names for part in parts},
         "raw_bytes": {part: writers[part].raw_bytes.names for part in parts},
-        "documents": {part: writers[part].documents for part in parts},
-        "bytes": {part: writers[part].bytes for part in parts},
+        **{name: {part: getattr(writers[part], name) for part in parts} for name in _COUNTS},
         "notes": list(corpus.notes()),
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
@@ -173,8 +177,7 @@ class _SplitWriter:
     def __init__(self, folder: Path, part: Part, tokenizer: Tokenizer) -> None:
         self.ids = _Files(folder, part, id_dtype(tokenizer.vocab_size))
         self.raw_bytes = _Files(folder, f"{part}_bytes", np.dtype(np.uint16))
-        self.documents = 0
-        self.bytes = 0
+        self.documents = self.bytes = self.kept = 0
         self._tokenizer = tokenizer
 
     def add(self, text: str, ids: list[int]) -> int:
@@ -185,6 +188,7 @@ class _SplitWriter:
             self.raw_bytes.add(self._tokenizer.raw_byte_counts(text, ids))
         self.documents += 1
         self.bytes += size
+        self.kept += self._tokenizer.kept_bytes(text)
         return size
 
     def close(self) -> None:

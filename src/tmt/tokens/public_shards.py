@@ -16,7 +16,7 @@ import numpy as np
 from tmt.errors import InputError
 from tmt.text import SPLITS, Part, Split
 from tmt.text.reason import reason
-from tmt.tokens.make import FILES, load_tokenizer, make_tokenizer, trained_size
+from tmt.tokens.make import AUTO, FILES, load_tokenizer, make_tokenizer, trained_size
 from tmt.tokens.prepare import TokenSplits
 from tmt.tokens.shards import HEADER_BYTES, MAGIC, Shard
 from tmt.tokens.stream import PublicStream, TokenStream
@@ -25,8 +25,6 @@ from tmt.tokens.tokenizer import Tokenizer
 SHARD_TOKENS = 10**8
 BLOCK = 2**20
 MOST_IDS = 2**16
-AUTO = "auto"
-"""The tokenizer that lies beside the files."""
 
 _NAMES: Mapping[Split, str] = {"train": "train", "valid": "val", "test": "test"}
 
@@ -74,10 +72,10 @@ class ShardFolder:
         present: list[Split] = [split for split in SPLITS if split == "valid" or self._files(split)]
         streams = {split: self._stream(split, tokenizer) for split in present}
         documents: dict[Part, int] = {split: len(streams[split].document_starts) for split in present}
-        valid, nothing = streams["valid"], PublicStream([], tokenizer.eot_id)
-        return TokenSplits(
-            streams.get("train", nothing), valid, streams.get("test", valid), documents=documents, bytes={}
-        )
+        valid = streams["valid"]
+        train = streams.get("train", PublicStream([], tokenizer.eot_id))
+        test = streams.get("test", valid)
+        return TokenSplits(train, valid, test, documents=documents, bytes={}, kept={})
 
     def whole(self, tokenizer: Tokenizer) -> TokenSplits:
         """The tokens of all files as one stream, `all`, which stands for every split too.
@@ -91,7 +89,7 @@ class ShardFolder:
         known = TokenStream(_shards(raw_bytes)) if len(raw_bytes) == len(parts) else None
         stream = PublicStream(_shards(parts), tokenizer.eot_id, known)
         documents: dict[Part, int] = {"all": len(stream.document_starts)}
-        return TokenSplits(stream, stream, stream, documents=documents, bytes={}, all=stream)
+        return TokenSplits(stream, stream, stream, documents=documents, bytes={}, kept={}, all=stream)
 
     def _require_own(self, tokenizer: Tokenizer) -> None:
         own = self._own_tokenizer()

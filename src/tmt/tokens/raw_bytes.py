@@ -1,4 +1,4 @@
-"""Which bytes of a raw text the tokens of its rewritten form stand for."""
+"""Which bytes of a raw text the tokens of its rewritten form stand for, and which of them they spell."""
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,28 @@ def raw_byte_counts(ends: Positions, origins: Positions, total: int) -> Position
     before = [0, 0] if len(ends) else [0]
     bounds = np.concatenate([before, _raw_positions(ends[:-1], origins), [total]])
     return np.diff(_in_reach(bounds))
+
+
+def kept_bytes(raw: bytes, spelt: bytes, origins: Positions) -> int:
+    """How many bytes of a raw text stand, as whole characters and in their place, in its rewritten form.
+
+    Args:
+        raw: the text.
+        spelt: what was made of it.
+        origins: (len(spelt),) where in `raw` each byte comes from, rising. Of those that come from the same
+            place, what equals the text from there on is kept, up to the first that differs.
+    """
+    first, behind = (np.searchsorted(origins, origins, side) for side in ("left", "right"))
+    places = origins + np.arange(len(origins)) - first
+    before, after = (np.frombuffer(text, dtype=np.uint8) for text in (raw, spelt))
+    same = places < np.append(origins, len(raw))[behind]
+    same[same] = before[places[same]] == after[same]
+    wrong = np.append(0, np.cumsum(~same))
+    kept = np.zeros(len(raw), dtype=bool)
+    kept[places[wrong[1:] == wrong[first]]] = True
+    starts = np.flatnonzero(before & 0xC0 != 0x80)
+    whole = np.logical_and.reduceat(kept, starts) if len(starts) else kept
+    return int(np.diff(np.append(starts, len(raw)))[whole].sum())
 
 
 def _raw_positions(ends: Positions, origins: Positions) -> Positions:

@@ -5,13 +5,10 @@ from typing import Any
 
 from tmt.errors import InputError
 from tmt.text import Corpus, HeldOutCorpus, Reading, Split, open_corpus
-from tmt.tokens.make import make_tokenizer
+from tmt.tokens.make import AUTO, make_tokenizer
 from tmt.tokens.prepare import TokenSplits, prepare, prepare_whole
-from tmt.tokens.public_shards import AUTO, ShardFolder, find_shards
+from tmt.tokens.public_shards import ShardFolder, find_shards
 from tmt.tokens.tokenizer import Tokenizer
-
-DEFAULT = "bpe:4096"
-"""The tokenizer of a text whose tokenizer is `auto`."""
 
 
 class TextSource:
@@ -29,7 +26,7 @@ class TextSource:
 
     def tokenizer(self, spec: str = AUTO) -> Tokenizer:
         """The tokenizer that `spec` names; see :func:`tmt.tokens.make_tokenizer`."""
-        return make_tokenizer(DEFAULT if spec == AUTO else spec, self._corpus)
+        return make_tokenizer(spec, self._corpus)
 
     def tokens(self, tokenizer: Tokenizer) -> TokenSplits:
         """See :func:`tmt.tokens.prepare`."""

@@ -47,8 +47,8 @@ class Tokenizer(ABC):
     def byte_counts(self, ids: Ids, previous: Ids) -> npt.NDArray[np.int64]:
         """Bytes charged for each target in `ids` given the token before it; int64, shape of `ids`.
 
-        Equal to `len(token_bytes(id, previous))`. Bits per byte divide by the sum of these where the raw
-        text is not known, or is what the tokens spell.
+        Equal to `len(token_bytes(id, previous))`: the bytes that a model is asked to predict, whose sum bits
+        per byte divide by.
         """
 
     def raw_byte_counts(self, text: str, ids: Ids) -> npt.NDArray[np.int64]:
@@ -61,6 +61,10 @@ class Tokenizer(ABC):
         """
         document = np.array([self.eot_id, *ids], dtype=np.int64)
         return self.byte_counts(document, np.roll(document, 1))
+
+    def kept_bytes(self, text: str) -> int:
+        """How many UTF-8 bytes of `text` its tokens can spell; all of them unless it is rewritten."""
+        return len(text.encode())
 
     @abstractmethod
     def save(self, folder: str | Path) -> Path:
