@@ -26,7 +26,7 @@ TRAINING = {
     "--tokenizer=byte": ["unknown tokenizer 'byte'", "bytes"],
     "--tokenizer=bpe:3": ["bpe:3", "[257, "],
     "--recipe=papr": ["unknown recipe 'papr'", "paper"],
-    "--config=missing.yaml": ["missing.yaml", "does not exist"],
+    "--config=missing.yaml": ["missing.yaml", "No such file"],
     "--set=model.grph_k=3": ["unknown tmt model field 'grph_k'", "graph_k"],
     "--set=optim.decay=3": ["unknown optim field 'decay'", "weight_decay"],
     "--set=train.stepz=3": ["unknown train field 'stepz'", "steps"],

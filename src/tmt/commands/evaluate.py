@@ -7,10 +7,10 @@ from rich.table import Table
 
 from tmt.checkpoint import Run, load_run
 from tmt.commands.harness import harness_record, show_harness
-from tmt.commands.report import PlainConsole, number, tell, tell_unspelt
+from tmt.commands.report import PlainConsole, number, part_of, scored_bytes, tell_unspelt
+from tmt.commands.scored_text import scored_text
 from tmt.evaluate import evaluate_run
 from tmt.options.evaluate import EvaluateOptions
-from tmt.tokens import Source, open_source
 
 
 def evaluate(options: EvaluateOptions) -> None:
@@ -39,18 +39,15 @@ def _harness_record(run: Run, options: EvaluateOptions, tasks: str) -> dict[str,
 
 
 def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
-    source = _source(run, options.data)
-    splits = source.tokens(run.tokenizer)
-    if options.split not in splits.documents:
-        tell(f"{source.name} has no {options.split} files: scoring the validation split")
+    text = scored_text(run, options.data, options.split)
     record: dict[str, Any] = {
         "arch": run.config.arch,
-        "data": source.name,
+        "data": text.source,
         **evaluate_run(
             run.model,
             run.tokenizer,
-            splits,
-            split=options.split,
+            text.splits,
+            split=text.part,
             context=run.config.train.seq_len if options.context is None else options.context,
             stride=options.stride,
             limit=options.limit,
@@ -62,14 +59,8 @@ def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
     return record
 
 
-def _source(run: Run, name: str | None) -> Source:
-    """The named corpus whole, or the run's own as it was trained on."""
-    data = run.config.data
-    return data.open() if name is None else open_source(name, text_field=data.text_field)
-
-
 def _show(record: dict[str, Any]) -> None:
-    title = f"{record['arch']} on {record['data']}, {record['split']} split"
+    title = f"{record['arch']} on {part_of(record['data'], record['split'])}"
     table = Table("measure", "value", title=title, title_justify="left")
     for name, value in _measures(record):
         table.add_row(name, value)
@@ -96,7 +87,7 @@ def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("perplexity per word", number(record["word_ppl"], ".1f")),
         ("context, stride", f"{record['context']}, {record['stride']}"),
         ("tokens, bytes, words", ", ".join(f"{record[key]:,}" for key in ("tokens", "bytes", "words"))),
-        ("share of the split", f"{record['tokens'] / record['split_tokens']:.1%}"),
+        ("bytes scored", scored_bytes(record["bytes"], record["split_bytes"])),
         ("parameters", f"{record['params']:,}"),
         ("mean depth", f"{record['mean_depth']:.1%} of the layers ({record['mean_layers']:.2f})"),
         ("tokens per layer", " ".join(f"{share:.0%}" for share in record["layer_share"])),

@@ -19,9 +19,9 @@ from tmt.adaptive import (
 from tmt.checkpoint import Run, checked_device, load_run
 from tmt.commands.report import tell, tell_unspelt
 from tmt.commands.score_tables import show_scores
-from tmt.evaluate.text_size import spelt_share
+from tmt.commands.scored_text import scored_text
+from tmt.evaluate.text_size import spelt_share, text_bytes
 from tmt.options.score import ScoreOptions
-from tmt.tokens import open_source
 from tmt.training.distributed import Ranks
 from tmt.writer_lock import sole_writer
 
@@ -66,7 +66,14 @@ def _records(
         own.make_pass(run.model, task.tokens, run.tokenizer.eot_id, ranks, task.limit)
         findings.append(_audit(run, own, task, ranks) if options.audit else None)
     return [
-        {"run": str(run.folder), "data": task.name, "audit": found, **adaptive_report(run, own, task, ranks)}
+        {
+            "run": str(run.folder),
+            "data": task.name,
+            "split_tokens": len(task.tokens) - 1,
+            "split_bytes": text_bytes(task.tokens, run.tokenizer, len(task.tokens) - 1, raw=task.raw_bytes),
+            "audit": found,
+            **adaptive_report(run, own, task, ranks),
+        }
         for (run, own, task), found in zip(jobs, findings, strict=True)
     ]
 
@@ -104,20 +111,14 @@ def _settings(run: Run, options: ScoreOptions, main: bool) -> ScoreSettings:
 
 
 def _task(run: Run, options: ScoreOptions, name: str) -> Task:
-    data = run.config.data
-    source = data.open() if options.data is None else open_source(options.data, text_field=data.text_field)
-    splits = source.tokens(run.tokenizer)
-    split = options.split
-    if split not in splits.documents:
-        tell(f"{source.name} has no {split} files: scoring the validation split")
-        split = "valid"
+    text = scored_text(run, options.data, options.split)
     return Task(
-        tokens=getattr(splits, split),
-        name=f"{source.name}, {split} split",
+        tokens=text.tokens,
+        name=text.name,
         limit=options.limit,
         minutes=options.minutes,
         gains=options.gains,
         raw_bytes=options.raw_bytes,
-        spelt=spelt_share(splits, split, run.tokenizer),
+        spelt=spelt_share(text.splits, text.part, run.tokenizer),
         folder=None if options.out is None else options.out / name,
     )

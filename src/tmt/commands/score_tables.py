@@ -5,7 +5,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from tmt.commands.report import PlainConsole, number
+from tmt.commands.report import PlainConsole, number, scored_bytes
 
 
 def show_scores(records: list[dict[str, Any]]) -> None:
@@ -15,11 +15,13 @@ def show_scores(records: list[dict[str, Any]]) -> None:
         if record["audit"] is not None:
             console.print(_audit(record["audit"]))
         console.print(_passes(record))
+        main = record["passes"]["adapted"]
+        scored = scored_bytes(main["bytes"], record["split_bytes"])
+        console.print(f"bytes scored of {record['data']}: {scored}")
         console.print(_parts(record))
         for hits in _tap_in(record):
             console.print(hits)
         if not record["complete"]:
-            main = record["passes"]["adapted"]
             console.print(f"stopped by --minutes: {main['tokens']:,} of {main['of_tokens']:,} tokens scored")
     if len(records) == 2:
         console.print(_comparison(records))

@@ -10,8 +10,8 @@ from tmt.tokens import open_source
 
 def tokenizer(options: TokenizerOptions) -> None:
     """Run the command."""
-    made = open_source(options.data).tokenizer(options.tokenizer)
-    ids = made.encode(typed(options.text))
+    made, text = open_source(options.data).tokenizer(options.tokenizer), typed(options.text)
+    ids = made.encode(text)
     pieces = [made.decode([token]) for token in ids]
     if options.out is not None:
         try:
@@ -19,7 +19,7 @@ def tokenizer(options: TokenizerOptions) -> None:
             made.save(options.out)
         except OSError as error:
             raise InputError(f"cannot write {options.out}: {error.strerror}") from error
-    kept, size = made.kept_bytes(options.text), len(options.text.encode())
+    kept, size = made.kept_bytes(text), len(text.encode())
     if options.json:
         record = {"vocab_size": made.vocab_size, "ids": ids, "pieces": pieces, "key": made.key}
         print(json.dumps({**record, "bytes": size, "spelt_bytes": kept}))

@@ -10,10 +10,10 @@ from tmt.errors import unknown
 from tmt.evaluate.causality import LONGEST, check_causality
 from tmt.evaluate.depth import count_tokens, depth_by_class, token_classes
 from tmt.evaluate.perplexity import score
-from tmt.evaluate.text_size import bytes_of, require_raw_bytes, spelt_share
+from tmt.evaluate.text_size import bytes_of, require_raw_bytes, spelt_share, text_bytes
 from tmt.evaluate.windows import check_windows
 from tmt.model.base import LanguageModel
-from tmt.text import SPLITS, Split
+from tmt.text import PARTS, Part
 from tmt.tokens import Tokenizer, TokenSplits
 
 
@@ -22,7 +22,7 @@ def evaluate_run(
     tokenizer: Tokenizer,
     splits: TokenSplits,
     *,
-    split: Split = "test",
+    split: Part = "test",
     context: int,
     stride: int | None = None,
     limit: int | None = None,
@@ -30,7 +30,7 @@ def evaluate_run(
     raw_bytes: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Score one split, table the depth by class of token, and probe for leaks.
+    """Score one split or the whole, table the depth by class of token, and probe for leaks.
 
     Args: see :func:`tmt.evaluate.score`; `stride` is `context` by default. With `raw_bytes` the bits per
         byte are of the text as it was before the tokenizer rewrote it, not of what the tokens spell.
@@ -43,8 +43,8 @@ def evaluate_run(
         InputError: an argument is out of range, or raw bytes are asked for and not known.
         LeakError: the model sees the future.
     """
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
+    if split not in PARTS:
+        raise unknown("split", split, PARTS)
     tokens = getattr(splits, split)
     if split == "test" and tokens is splits.valid:
         split = "valid"
@@ -63,7 +63,8 @@ def evaluate_run(
         limit=limit,
         progress=progress,
     )
-    classes = token_classes(tokenizer, count_tokens(splits.train, tokenizer.vocab_size))
+    reference = splits.train if len(splits.train) else tokens
+    classes = token_classes(tokenizer, count_tokens(reference, tokenizer.vocab_size))
     by_class = depth_by_class(result, classes)
     return {
         "params": model.num_parameters(),
@@ -71,6 +72,7 @@ def evaluate_run(
         "tokens": result.tokens,
         "split_tokens": len(tokens) - 1,
         "bytes": result.raw_bytes if raw_bytes else result.bytes,
+        "split_bytes": text_bytes(tokens, tokenizer, len(tokens) - 1, raw=raw_bytes),
         "bytes_of": bytes_of(tokenizer, raw=raw_bytes),
         "raw_bytes": result.raw_bytes,
         "spelt": spelt_share(splits, split, tokenizer),

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from tmt.errors import InputError
 from tmt.evaluate.windows import Tokens
-from tmt.text import Split
+from tmt.text import Part
 from tmt.tokens import StreamDecoder, Tokenizer, TokenSplits, TokenStream
 
 CHUNK = 2**16
@@ -73,7 +73,7 @@ def raw_text_bytes(tokens: Tokens, tokenizer: Tokenizer, targets: int) -> int | 
     return text_bytes(tokens, tokenizer, targets, raw=True) if knows_raw_bytes(tokens, tokenizer) else None
 
 
-def spelt_share(splits: TokenSplits, split: Split, tokenizer: Tokenizer) -> float | None:
+def spelt_share(splits: TokenSplits, split: Part, tokenizer: Tokenizer) -> float | None:
     """The share of a split's raw text, in bytes, that its tokens can spell; None where it is not known.
 
     Of token files with raw bytes the most that it can be.

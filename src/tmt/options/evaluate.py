@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from tmt.errors import InputError
 from tmt.options import Options
 from tmt.run_folder import check_run
-from tmt.text import Split, require_corpus
+from tmt.text import Part, require_corpus
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,9 @@ class EvaluateOptions(Options):
     """Run folder, or an artifact of tmt pack."""
     data: str | None = None
     """Corpus, as in tmt train; default: the run's own."""
-    split: Split = "test"
-    """Which part of the corpus."""
+    split: Part | None = None
+    """Which part of the corpus, or all of it; default: test of the run's own corpus (a copy of it is its own)
+    and of one that names its splits, all of any other text."""
     context: int | None = None
     """Tokens the model reads at once; default: the length it was trained on, with --harness its longest."""
     stride: int | None = None
@@ -44,7 +45,7 @@ class EvaluateOptions(Options):
         """Refuse what contradicts itself."""
         if self.harness is None and self.harness_path is not None:
             raise InputError("--harness-path gives no task by itself; name some with --harness")
-        if self.harness is not None and (self.data is not None or self.split != "test"):
+        if self.harness is not None and (self.data is not None or self.split is not None):
             raise InputError("the tasks of --harness bring their own data; leave out --data and --split")
         if self.harness is not None and self.raw_bytes:
             raise InputError("--raw-bytes is for text of your own; leave it out with --harness")

@@ -15,6 +15,8 @@ Layer = Mapping[str, Any]
 NAMES: dict[str, str] = {
     **{name: name for name in ("arch", "preset", "recipe", "init_from")},
     "data": "data.source",
+    "valid_data": "data.valid",
+    "test_data": "data.test",
     **{
         name: f"data.{name}"
         for name in ("text_field", "max_bytes", "separator", "on_bad_row", "follow_links", "tokenizer")

@@ -10,7 +10,7 @@ from tmt.errors import InputError
 from tmt.model.checks import require
 from tmt.options import Options, refuse_unused
 from tmt.run_folder import require_writable, trained_config
-from tmt.text import Split, require_corpus
+from tmt.text import Part, require_corpus
 from tmt.writer_lock import require_no_writer
 
 CHUNK_WINDOWS = 16
@@ -27,8 +27,8 @@ class ScoreOptions(Options):
     """Another run or artifact, given the same treatment for comparison."""
     data: str | None = None
     """Corpus, as in tmt train; default: the run's own."""
-    split: Split = "test"
-    """Which part of the corpus."""
+    split: Part | None = None
+    """Which part of the corpus, or all of it; default: as in tmt eval."""
     window: int | None = None
     """Tokens the model reads at once; default: the length it was trained on."""
     stride: int | None = None

@@ -39,6 +39,10 @@ class TrainOptions(Options):
     """At a row without text or not in UTF-8: stop, leave it out, or replace what is not UTF-8."""
     follow_links: bool = False
     """Also read what links in a folder point to outside of it."""
+    valid_data: str | None = None
+    """Text that is the validation split, all of it; what the corpus would have held out is trained on."""
+    test_data: str | None = None
+    """Text that is the test split, likewise."""
     tokenizer: str = "auto"
     """bytes, bpe:N, sp:N (SentencePiece), sp:N:nfkc (the record's, which rewrites text), a tokenizer file, or
     hf:NAME; auto: that of the token files, for text bpe:4096, or as many as it yields."""

@@ -14,6 +14,9 @@ from tmt.text.tally import Tally, copies
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+Part = Literal["train", "valid", "test", "all"]
+"""A split, or the whole."""
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class Corpus(ABC):
@@ -23,9 +26,11 @@ class Corpus(ABC):
         name: what the user called the corpus.
         key: hexadecimal digest that changes whenever the documents or their splits may change.
         listing: which files of a folder were taken and which not, in one line; "" where it is no folder.
+        names_splits: whether the source says itself which documents are held out.
     """
 
     listing: str = ""
+    names_splits: bool = False
 
     def __init__(self, name: str, key: str) -> None:
         self.name = name
@@ -50,6 +55,10 @@ class Corpus(ABC):
             for document in self._documents(split):
                 yield split, document
 
+    def whole(self) -> Iterator[str]:
+        """Every document once and uncut, in the order of the source; there may be too few for splits."""
+        return (document for split in SPLITS for document in self._documents(split))
+
     def notes(self) -> Sequence[str]:
         """What a reader should know of the documents, a line each; complete once they have been read."""
         return ()
@@ -69,16 +78,26 @@ class MemoryCorpus(Corpus):
         super().__init__(name, key)
         different = len(set(documents))
         self._notes = (*notes, *copies(len(documents), different))
-        self._texts, self._split_of = _in_splits(documents)
-        if not self._split_of:
-            raise _too_short(name, len(documents), different)
+        self._whole = documents
+
+    def whole(self) -> Iterator[str]:
+        """See :class:`Corpus`."""
+        return iter(self._whole)
 
     def notes(self) -> Sequence[str]:
         """See :class:`Corpus`."""
         return self._notes
 
     def _documents(self, split: Split) -> Iterator[str]:
-        return (text for text, own in zip(self._texts, self._split_of, strict=True) if own == split)
+        texts, splits = self._in_splits
+        return (text for text, own in zip(texts, splits, strict=True) if own == split)
+
+    @cached_property
+    def _in_splits(self) -> tuple[list[str], list[Split]]:
+        texts, splits = _in_splits(self._whole)
+        if not splits:
+            raise _too_short(self.name, len(self._whole), len(set(self._whole)))
+        return texts, splits
 
 
 class StreamCorpus(Corpus):
@@ -105,6 +124,12 @@ class StreamCorpus(Corpus):
         """Every document once with its split, in the order of the source."""
         cut = self._cut
         return ((cut.split(piece), piece) for piece in self._pieces(cut))
+
+    def whole(self) -> Iterator[str]:
+        """See :class:`Corpus`."""
+        tally = Tally()
+        yield from self._read(tally)
+        self._notes = tally.lines(self._reading)
 
     def notes(self) -> Sequence[str]:
         """See :class:`Corpus`."""
@@ -133,6 +158,8 @@ class StreamCorpus(Corpus):
 
 class SplitCorpus(Corpus):
     """A corpus whose source names its splits: one function per split starts a fresh pass over it."""
+
+    names_splits = True
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from tmt.errors import InputError
-from tmt.text import SPLITS, Corpus, Split
+from tmt.text import SPLITS, Corpus, Part
 from tmt.tokens.shards import SHARD_TOKENS, Shard, ShardWriter, id_dtype
 from tmt.tokens.stream import TokenStream
 from tmt.tokens.tokenizer import Tokenizer
@@ -32,6 +32,7 @@ class TokenSplits:
     Attributes:
         train, valid, test: the tokens of each split; `test` is `valid` where there is no test split.
             Streams know the raw bytes of each token where the tokenizer rewrites text.
+        all: the whole text, in the order of its source, where that was asked for; None elsewhere.
         documents: number of documents of every split that there is.
         bytes: UTF-8 bytes of the raw text per split; empty where only tokens are known.
         kept: how many of them the tokens can spell; empty likewise.
@@ -41,10 +42,11 @@ class TokenSplits:
     train: TokenStream
     valid: TokenStream
     test: TokenStream
-    documents: Mapping[Split, int]
-    bytes: Mapping[Split, int]
-    kept: Mapping[Split, int]
+    documents: Mapping[Part, int]
+    bytes: Mapping[Part, int]
+    kept: Mapping[Part, int]
     notes: Sequence[str] = ()
+    all: TokenStream | None = None
 
     @cached_property
     def key(self) -> str:
@@ -71,69 +73,96 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None =
     Raises:
         InputError: a source cannot be read, a split has no documents, or the cache cannot be written.
     """
-    digest = sha256(repr((_FORMAT, corpus.key, tokenizer.key)).encode()).hexdigest()
+    return _prepared(corpus, tokenizer, cache_dir, SPLITS)
+
+
+def prepare_whole(corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> TokenSplits:
+    """The tokens of all of `corpus` as one stream, `all`, which stands for every split too.
+
+    Args: see :func:`prepare`. One document is enough.
+
+    Raises:
+        InputError: a source cannot be read, or the cache cannot be written.
+    """
+    return _prepared(corpus, tokenizer, cache_dir, ("all",))
+
+
+def _prepared(
+    corpus: Corpus, tokenizer: Tokenizer, cache_dir: str | Path | None, parts: Sequence[Part]
+) -> TokenSplits:
+    digest = sha256(repr((_FORMAT, corpus.key, tokenizer.key, *parts)).encode()).hexdigest()
     target = cache_root(cache_dir) / "tokens" / digest[:32]
     if target.exists():
         try:
-            return _open(target, corpus.listing)
+            return _open(target, corpus.listing, parts)
         except InputError:
             discard(target)
     with built_whole(target) as folder:
-        _build(corpus, tokenizer, folder)
-    return _open(target, corpus.listing)
+        _build(corpus, tokenizer, folder, parts)
+    return _open(target, corpus.listing, parts)
 
 
-def _open(folder: Path, listing: str) -> TokenSplits:
+def _open(folder: Path, listing: str, parts: Sequence[Part]) -> TokenSplits:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        train, valid, test = (_stream(folder, manifest, split) for split in SPLITS)
+        streams = {part: _stream(folder, manifest, part) for part in parts}
+        whole = streams.get("all")
+        train, valid, test = (streams[split] if whole is None else whole for split in SPLITS)
         counts = {name: manifest[name] for name in _COUNTS}
         notes = [*filter(None, [listing]), *manifest["notes"]]
-        return TokenSplits(train, valid, test, **counts, notes=notes)
+        return TokenSplits(train, valid, test, **counts, notes=notes, all=whole)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot use the prepared tokens in {folder}: {error}") from error
 
 
-def _stream(folder: Path, manifest: dict[str, dict[str, list[str]]], split: Split) -> TokenStream:
+def _stream(folder: Path, manifest: dict[str, dict[str, list[str]]], part: Part) -> TokenStream:
     ids, raw_bytes = (
-        [Shard.open(folder / name) for name in manifest[kind][split]] for kind in ("shards", "raw_bytes")
+        [Shard.open(folder / name) for name in manifest[kind][part]] for kind in ("shards", "raw_bytes")
     )
     return TokenStream(ids, TokenStream(raw_bytes) if raw_bytes else None)
 
 
-def _build(corpus: Corpus, tokenizer: Tokenizer, folder: Path) -> None:
+def _labelled(corpus: Corpus, parts: Sequence[Part]) -> Iterator[tuple[Part, str]]:
+    """Every document with the part that it belongs to."""
+    if "all" in parts:
+        return (("all", document) for document in corpus.whole())
     for split in SPLITS:
         if next(corpus.documents(split), None) is None:
             raise InputError(
                 f"the {split} split of corpus {corpus.name!r} has no documents; give it more text"
             )
-    writers = {split: _SplitWriter(folder, split, tokenizer) for split in SPLITS}
+    return iter(corpus.labelled())
+
+
+def _build(corpus: Corpus, tokenizer: Tokenizer, folder: Path, parts: Sequence[Part]) -> None:
+    labelled = _labelled(corpus, parts)
+    writers = {part: _SplitWriter(folder, part, tokenizer) for part in parts}
     with ExitStack() as stack:
         bar = stack.enter_context(
             tqdm(desc=f"tokenising {corpus.name}", unit="B", unit_scale=True, disable=None)
         )
         for writer in writers.values():
             stack.callback(writer.close)
-        for batch in _batches(corpus.labelled()):
+        for batch in _batches(labelled):
             texts = [text for _, text in batch]
-            for (split, text), ids in zip(batch, tokenizer.encode_batch(texts), strict=True):
-                bar.update(writers[split].add(text, ids))
+            for (part, text), ids in zip(batch, tokenizer.encode_batch(texts), strict=True):
+                bar.update(writers[part].add(text, ids))
     manifest = {
         "corpus": corpus.name,
-        "shards": {split: writers[split].ids.names for split in SPLITS},
-        "raw_bytes": {split: writers[split].raw_bytes.names for split in SPLITS},
-        **{name: {split: getattr(writers[split], name) for split in SPLITS} for name in _COUNTS},
+        "shards": {part: writers[part].ids.names for part in parts},
+        "raw_bytes": {part: writers[part].raw_bytes.names for part in parts},
+        **{name: {part: getattr(writers[part], name) for part in parts} for name in _COUNTS},
         "notes": list(corpus.notes()),
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
 
 
-def _batches(labelled: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Split, str]]]:
+def _batches(labelled: Iterable[tuple[Part, str]]) -> Iterator[list[tuple[Part, str]]]:
     """Lists of documents of about `BATCH_CHARACTERS` in all: many at once encode in parallel."""
-    batch: list[tuple[Split, str]] = []
+    batch: list[tuple[Part, str]] = []
     size = 0
-    for split, text in labelled:
-        batch.append((split, text))
+    for part, text in labelled:
+        batch.append((part, text))
         size += len(text)
         if size >= BATCH_CHARACTERS:
             yield batch
@@ -143,11 +172,11 @@ def _batches(labelled: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Split
 
 
 class _SplitWriter:
-    """The tokens of one split, and their raw bytes where the tokenizer does not tell them."""
+    """The tokens of one part, and their raw bytes where the tokenizer does not tell them."""
 
-    def __init__(self, folder: Path, split: Split, tokenizer: Tokenizer) -> None:
-        self.ids = _Files(folder, split, id_dtype(tokenizer.vocab_size))
-        self.raw_bytes = _Files(folder, f"{split}_bytes", np.dtype(np.uint16))
+    def __init__(self, folder: Path, part: Part, tokenizer: Tokenizer) -> None:
+        self.ids = _Files(folder, part, id_dtype(tokenizer.vocab_size))
+        self.raw_bytes = _Files(folder, f"{part}_bytes", np.dtype(np.uint16))
         self.documents = self.bytes = self.kept = 0
         self._tokenizer = tokenizer
 

@@ -6,7 +6,7 @@ ids of its text; documents run on across files. Beside `NAME_val_000000.bin` the
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from tmt.errors import InputError
-from tmt.text import SPLITS, Split
+from tmt.text import SPLITS, Part, Split
 from tmt.text.reason import reason
 from tmt.tokens.make import AUTO, FILES, load_tokenizer, make_tokenizer, trained_size
 from tmt.tokens.prepare import TokenSplits
@@ -36,6 +36,8 @@ class ShardFolder:
     name: str
     """What the user called it."""
     folder: Path
+    names_splits: bool = True
+    """The files are named after their splits."""
 
     def tokenizer(self, spec: str = AUTO) -> Tokenizer:
         """The folder's own tokenizer, or the one that `spec` names; see :func:`tmt.tokens.make_tokenizer`.
@@ -66,18 +68,36 @@ class ShardFolder:
         Raises:
             InputError: a file is missing or damaged, or another tokenizer made them.
         """
+        self._require_own(tokenizer)
+        present: list[Split] = [split for split in SPLITS if split == "valid" or self._files(split)]
+        streams = {split: self._stream(split, tokenizer) for split in present}
+        documents: dict[Part, int] = {split: len(streams[split].document_starts) for split in present}
+        valid = streams["valid"]
+        train = streams.get("train", PublicStream([], tokenizer.eot_id))
+        test = streams.get("test", valid)
+        return TokenSplits(train, valid, test, documents=documents, bytes={}, kept={})
+
+    def whole(self, tokenizer: Tokenizer) -> TokenSplits:
+        """The tokens of all files as one stream, `all`, which stands for every split too.
+
+        Raises:
+            InputError: see :meth:`tokens`.
+        """
+        self._require_own(tokenizer)
+        parts = [self._stream(split, tokenizer) for split in SPLITS if self._files(split)]
+        raw_bytes = [part.raw_bytes for part in parts if part.raw_bytes is not None]
+        known = TokenStream(_shards(raw_bytes)) if len(raw_bytes) == len(parts) else None
+        stream = PublicStream(_shards(parts), tokenizer.eot_id, known)
+        documents: dict[Part, int] = {"all": len(stream.document_starts)}
+        return TokenSplits(stream, stream, stream, documents=documents, bytes={}, kept={}, all=stream)
+
+    def _require_own(self, tokenizer: Tokenizer) -> None:
         own = self._own_tokenizer()
         if own is not None and own.key != tokenizer.key:
             raise InputError(
                 f"the tokens in {self.name} were made by the tokenizer in that folder, which is not the "
                 "one in use: take it, or tokens of the same tokenizer"
             )
-        present: list[Split] = [split for split in SPLITS if split == "valid" or self._files(split)]
-        streams = {split: self._stream(split, tokenizer) for split in present}
-        documents = {split: len(stream.document_starts) for split, stream in streams.items()}
-        valid, nothing = streams["valid"], PublicStream([], tokenizer.eot_id)
-        train, test = streams.get("train", nothing), streams.get("test", valid)
-        return TokenSplits(train, valid, test, documents=documents, bytes={}, kept={})
 
     def _own_tokenizer(self) -> Tokenizer | None:
         return load_tokenizer(self.folder) if _has_tokenizer(self.folder) else None
@@ -175,6 +195,10 @@ def _write(stream: TokenStream, stem: Path) -> None:
 
 def _files(folder: Path, kind: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if re.fullmatch(rf".+_{kind}_\d+\.bin", path.name))
+
+
+def _shards(streams: Iterable[TokenStream]) -> list[Shard]:
+    return [shard for stream in streams for shard in stream.shards]
 
 
 def _public_files(folder: Path) -> list[Path]:
