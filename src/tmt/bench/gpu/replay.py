@@ -55,15 +55,15 @@ def _pair(model: LanguageModel, dtype: Precision, settings: Settings, length: in
 
 @torch.no_grad()
 def _check(name: str, model: LanguageModel) -> None:
-    """Replayed steps must end in the logits of the ordinary ones, in float32."""
+    """Replayed steps must give the logits of the ordinary ones, in float32."""
     length = sum(SMALL_CONTEXT)
     tokens = draw_tokens(model, 1, length + CHECKED)
     plain, other = Decoder(model), Decoder(model)
     for decoder in (plain, other):
         decoder.read(tokens[:, :length])
     replayed = _static(model, other, length, length + CHECKED)
-    for token in tokens[:, length:].split(1, 1):
-        actual, expected = replayed(token), plain.read(token)
+    read = [(replayed(token).clone(), plain.read(token)) for token in tokens[:, length:].split(1, 1)]
+    actual, expected = map(torch.stack, zip(*read, strict=True))
     require_parity(f"{name} (replayed)", {"logits": actual}, {"logits": expected}, DECODING_TOLERANCE)
 
 
