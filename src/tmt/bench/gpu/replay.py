@@ -55,7 +55,7 @@ def _pair(model: LanguageModel, dtype: Precision, settings: Settings, length: in
 
 @torch.no_grad()
 def _check(name: str, model: LanguageModel) -> None:
-    """Replayed steps must end in the logits of the ordinary ones, in float32."""
+    """Replayed steps must give the logits of the ordinary ones, in float32."""
     length = sum(SMALL_CONTEXT)
     tokens = draw_tokens(model, 1, length + CHECKED)
     plain, other = Decoder(model), Decoder(model)
