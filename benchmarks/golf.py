@@ -10,7 +10,7 @@ not made again; the table goes to comparison.md.
 import argparse
 from pathlib import Path
 
-from runs import add_record, read_records, train_and_score
+from runs import add_record, missing, read_records, train_and_score
 
 ADAMW = ["optim.optimizer=adamw", "optim.lr=0.003", "train.priming=2"]
 NO_EXITS = ["model.exit_objective=none"]
@@ -37,13 +37,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--runs", type=Path, default=Path("runs/golf"), help="where runs and artifacts stay")
     parser.add_argument("--only", nargs="*", default=list(RUNS), help="names of the runs, default all")
+    parser.add_argument("--again", action="store_true", help="make those anew that have a record")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     options.runs.mkdir(parents=True, exist_ok=True)
-    for name in options.only:
-        if name not in _records(options.folder):
-            add_record(options.folder / "comparison.jsonl", _run(options, name) | {"name": name})
+    for name in missing(options.only, _records(options.folder), options.again):
+        add_record(options.folder / "comparison.jsonl", _run(options, name) | {"name": name})
         _write_table(options)
+    _write_table(options)
 
 
 def _run(options: argparse.Namespace, name: str) -> dict:
@@ -73,7 +74,9 @@ def _write_table(options: argparse.Namespace) -> None:
         )
     text = [
         f"Preset {options.preset}, {options.minutes:g} minutes each, one seed, batches of 2,048 tokens.",
-        "Validation split, context 256, not sliding. Packed: int6 matrices, int8 embeddings, from the file.",
+        "Validation split, context 256, not sliding. Packed, from the file: matrices of more than 65,536",
+        "numbers int6, smaller ones float16 (`--small`; at width 256 the square ones, a quarter of the",
+        "transformer), embeddings int8.",
         f"Machine: {next(iter(records.values()))['machine']}.\n",
         "| run | parameters | steps | nats/token | bits/byte | packed bits/byte | bytes | a parameter |",
         "|---|---|---|---|---|---|---|---|",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from runs import add_record, read_records, train_and_score
+from runs import add_record, missing, read_records, train_and_score
 
 from tmt.bench.timing import interleaved
 from tmt.model import build_model
@@ -67,16 +67,16 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="*", default=[42, 43, 44])
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="names of variants, default all")
+    parser.add_argument("--again", action="store_true", help="make those anew that have a record")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name in options.only:
-        if name not in _speeds(options.folder):
-            add_record(options.folder / "speed.jsonl", {"name": name, "speed": _speed(name)})
-    for seed in options.seeds:
-        for name in options.only:
-            if (name, seed) not in _records(options.folder):
-                _train(options, name, seed)
-                _write_table(options)
+    for name in missing(options.only, _speeds(options.folder), options.again):
+        add_record(options.folder / "speed.jsonl", {"name": name, "speed": _speed(name)})
+    wanted = [(name, seed) for seed in options.seeds for name in options.only]
+    for name, seed in missing(wanted, _records(options.folder), options.again):
+        _train(options, name, seed)
+        _write_table(options)
+    _write_table(options)
 
 
 def _train(options: argparse.Namespace, name: str, seed: int) -> None:

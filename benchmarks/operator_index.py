@@ -9,13 +9,14 @@ the table is printed.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
+from runs import add_record, missing, read_records
 from torch import Tensor, nn
 
 from tmt.analysis import operator_records, permutation_test
@@ -39,32 +40,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--again", action="store_true", help="make those anew that have a record")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     path = options.folder / "operator_index.jsonl"
-    records = (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    )
     draw_text = text_batches()
-    for start in STARTS:
-        for seed in range(options.seeds):
-            for trained in TRAINED:
-                if any((r["start"], r["seed"], r["trained"]) == (start, seed, trained) for r in records):
-                    continue
-                for part, layers in train(trained, start, seed, options.steps, draw_text):
-                    records.append(
-                        dict(
-                            start=start,
-                            seed=seed,
-                            trained=trained,
-                            part=part,
-                            steps=options.steps,
-                            layers=layers,
-                        )
-                    )
-                    with path.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(records[-1]) + "\n")
-    report(records)
+    done = {(r["start"], r["seed"], r["trained"]) for r in read_records(path)}
+    for job in missing(product(STARTS, range(options.seeds), TRAINED), done, options.again):
+        start, seed, trained = job
+        for part, layers in train(trained, start, seed, options.steps, draw_text):
+            record = {"start": start, "seed": seed, "trained": trained, "part": part}
+            add_record(path, record | {"steps": options.steps, "layers": layers})
+    latest = {(r["start"], r["seed"], r["trained"], r["part"]): r for r in read_records(path)}
+    report(list(latest.values()))
 
 
 def text_batches() -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:

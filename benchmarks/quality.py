@@ -9,7 +9,7 @@ several processes can share a folder. The table is written to the folder's READM
 import argparse
 from pathlib import Path
 
-from runs import add_record, read_records, train_and_score
+from runs import add_record, missing, read_records, train_and_score
 
 DEPTH = ["model.n_layers=6", "model.entry_layers=2", "model.target_depth=0.6"]
 NO_EXITS = ["model.exit_objective=none"]
@@ -60,13 +60,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--only", nargs="*", default=list(RUNS), help="names of the runs, default all")
     parser.add_argument("--set", nargs="*", default=[], help="settings for every run")
+    parser.add_argument("--again", action="store_true", help="make those anew that have a record")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name in options.only:
+    for name in missing(options.only, _records(options.folder), options.again):
         arch, overrides = RUNS[name]
-        if name not in _records(options.folder):
-            _train(options, name, arch, [*overrides, *options.set])
+        _train(options, name, arch, [*overrides, *options.set])
         _write_table(options.folder)
+    _write_table(options.folder)
 
 
 def _train(options: argparse.Namespace, name: str, arch: str, overrides: list[str]) -> None:

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from runs import add_record, read_records, tmt
+from runs import add_record, missing, read_records, tmt
 
 PARTS = ["--ttt=all", "--hash-embedding=16384", "--tap-in=document", "--cache=16384"]
 
@@ -28,12 +28,14 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="score only so many tokens")
     parser.add_argument("--out", type=Path, default=Path("runs/scoring"))
     parser.add_argument("--set", action="append", default=[], help="another option of tmt score, NAME=VALUE")
+    parser.add_argument("--again", action="store_true", help="make those anew that have a record")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for run in options.runs:
-        if run.name not in _records(options.folder):
-            add_record(options.folder / "metrics.jsonl", _score(options, run) | {"name": run.name})
+    runs = {run.name: run for run in options.runs}
+    for name in missing(runs, _records(options.folder), options.again):
+        add_record(options.folder / "metrics.jsonl", _score(options, runs[name]) | {"name": name})
         _write_table(options.folder)
+    _write_table(options.folder)
 
 
 def _score(options: argparse.Namespace, run: Path) -> dict[str, Any]:

@@ -4,11 +4,18 @@ import json
 import re
 import shlex
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pytest
+import torch
 
+from tmt.artifact.code_size import code_bytes
 from tmt.cli import parse
+from tmt.model import build_model
+from tmt.model.config import TMTConfig
+from tmt.tasks import TASKS as SYNTHETIC
+from tmt.tasks.scoring import evaluate
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").rglob("*.md"))]
@@ -84,6 +91,91 @@ def test_the_table_of_quality_is_that_of_the_records(row: list[str]):
     assert figures in printed
 
 
+CLOCK = records("*_golf/comparison.jsonl")
+
+
+@pytest.mark.parametrize("row", table(README, "15 minutes"), ids=lambda row: row[0])
+def test_the_table_by_the_clock_is_that_of_the_records(row: list[str]):
+    name, *figures = row
+    printed = [
+        [
+            f"{record['params'] / 1e6:.2f} M",
+            f"{record['steps']:,}",
+            f"{record['nats']:.4f}",
+            f"{record['bpb']:.4f}",
+            f"{record['packed_bpb']:.4f}",
+        ]
+        for record in CLOCK
+        if record["name"] == name
+    ]
+    assert figures in printed
+
+
+def test_the_spread_that_decides_is_that_of_the_baselines_seeds():
+    seeds = QUALITY + records("*_toeplitz/seed-*/metrics.jsonl")
+    nats = [record["nats"] for record in seeds if record["name"] == "transformer"]
+    assert len(nats) == 3
+    assert f"standard deviation of {stdev(nats):.3f} nats" in README
+
+
+SCORING = ROOT / "results" / "2026-11-23_scoring"
+
+
+SCORED = zip(
+    table((SCORING / "README.md").read_text(encoding="utf-8"), "model"),
+    records("*_scoring/metrics.jsonl"),
+    strict=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "record"), list(SCORED), ids=lambda part: part[0] if isinstance(part, list) else ""
+)
+def test_the_table_of_scoring_is_that_of_the_records(row: list[str], record: dict[str, Any]):
+    passes = {name: f"{score['ppl']:.2f}" for name, score in record["passes"].items()}
+    change = record["passes"]["adapted"]["ppl"] / record["passes"]["static"]["ppl"] - 1
+    parts = ["sliding + training", "sliding + cache", "sliding + tap_in", "sliding + memory"]
+    named = [passes.get(name, "") for name in ["static", "sliding", *parts, "adapted"]]
+    assert row[1:] == [*named, f"−{-100 * change:.1f} %"]
+    assert record["audit"] is None
+
+
+TASKS = {(r["task"], r["arch"], r["seed"], r["model"]["embedding_std"]): r for r in records("*/tasks.jsonl")}
+
+
+def test_the_table_of_tasks_says_what_counting_scores():
+    """The draws of old records are those of today, so that today's count has the same floor."""
+    page = (ROOT / "results" / "2026-11-23_toeplitz" / "tasks.md").read_text(encoding="utf-8")
+    floors = {row[0]: row[6] for row in table(page, "task")}
+    assert set(floors) == {task for task, *_ in TASKS}
+    for name, floor in floors.items():
+        sizes = next(record["sizes"] for (task, *_), record in TASKS.items() if task == name)
+        task = SYNTHETIC[name](**sizes)
+        generator = torch.Generator().manual_seed(2)
+        assert floor == f"{evaluate(task, task.counting, generator, 1024).score:.3f}"
+
+
+def test_what_mqar_says_is_said_of_both():
+    scores = [f"{TASKS['mqar', 'tmt', seed, 0.2]['score']:.2f}" for seed in range(3)]
+    assert f"MQAR {', '.join(scores)}" in README
+
+
+def test_the_artifact_of_full_size_leaves_room_for_its_code():
+    (record,) = [json.loads(path.read_text()) for path in (ROOT / "results").glob("*_golf/size.json")]
+    page = (ROOT / "results" / "2026-11-23_golf" / "README.md").read_text(encoding="utf-8")
+    for name in ("parameters", "artifact_bytes", "code_bytes", "bytes", "limit"):
+        assert f"{record[name]:,}" in page
+    assert record["artifact_bytes"] + record["code_bytes"] == record["bytes"] <= record["limit"]
+    assert record["artifact_bytes"] + code_bytes(compressed=True) <= record["limit"]
+
+
+def test_the_published_configuration_has_the_size_that_is_said():
+    with torch.device("meta"):
+        millions = f"{build_model('tmt', TMTConfig.paper()).num_parameters() / 1e6:.1f} M parameters"
+    assert f"TMT-Base configuration has {millions}" in README
+    assert f"they make {millions}" in str(TMTConfig.paper.__doc__)
+
+
 SPEED = [record for record in records("*/*speed*.jsonl") + records("*/*growth*.jsonl") if "ratio" in record]
 MEASURED: dict[tuple[str, str], dict[str, Any]] = {
     ("mesh attention with its graph, forward", "SDPA"): dict(name="mesh_attention", direction="forward"),
@@ -91,6 +183,9 @@ MEASURED: dict[tuple[str, str], dict[str, Any]] = {
     ("same", "SDPA"): dict(name="mesh_attention", direction="forward"),
     ("prefill, `base`, exits off", "dense baseline"): dict(name="tmt", direction="forward"),
     ("blocks at depth 0.5, `base`", "exits off"): dict(name="tmt at depth 0.5, blocks", direction="forward"),
+    ("whole model at depth 0.5, `base`", "exits off"): dict(
+        name="tmt at depth 0.5, whole", direction="forward"
+    ),
     ("decoding, `medium`, exits off", "dense baseline"): dict(name="tmt", direction="decode"),
     ("training step, `nano`, exits off", "dense baseline"): dict(name="tmt", direction="train"),
     ("training step, `nano`, depth 0.5", "dense baseline"): dict(name="tmt at depth 0.5", direction="train"),

@@ -84,7 +84,9 @@ def test_a_second_call_trains_only_what_is_missing(
     assert result.code == 130
     assert "accuracy" in result.out
     trained.append(-1)
-    assert tmt("tasks", *arguments).code == 0
+    again = tmt("tasks", *arguments)
+    assert again.code == 0
+    assert again.err.count(f"in {file} already, not trained again") == 2
     assert trained == [0, 1, -1, 2]
     assert len(file.read_text().splitlines()) == 3
     assert tmt("tasks", *arguments, "--steps=2", "--seeds=0").code == 0

@@ -52,7 +52,7 @@ def test_what_is_in_the_file_is_found_again(tmp_path: Path):
     assert Results(path).find(second) is None
     Results(path).run(second)
     assert [json.loads(line)["lr"] for line in path.read_text().splitlines()] == [1e-3, 3e-3]
-    assert {"machine", "threads", "torch"} <= written.keys()
+    assert {"machine", "threads", "torch", "code"} <= written.keys()
 
 
 def test_without_a_file_nothing_is_written():

@@ -1,6 +1,7 @@
 """The training loop: what a step does, when it is scored and kept, and when it stops."""
 
 import math
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,22 @@ def test_a_run_that_diverges_stops_and_keeps_the_state_before(
         assert torch.equal(weight, resumed.model.get_parameter(name)), name
     run(resumed)
     assert [line["step"] for line in metrics(tmp_path) if "loss" in line] == [1, 2, 3, 4, 5]
+
+
+def test_every_rank_draws_its_own_dropout_masks(tmp_path: Path):
+    """Seeded alike and on the same batch; the first rank's are those of a process by itself."""
+
+    def masks(rank: int, steps: int, start: int = 0) -> list[torch.Tensor]:
+        trainer = make_trainer(tmp_path, steps=9, model=dict(dropout=0.5))
+        trainer.ranks.rank, trainer.step = rank, start
+        drawn: list[torch.Tensor] = []
+        trainer.model.dropout.register_forward_hook(lambda module, inputs, output: drawn.append(output != 0))
+        for _ in range(steps):
+            trainer.take_step()
+        return drawn
+
+    first, second, third = (masks(rank, 2) for rank in range(3))
+    for one, other in combinations([*first, *second, *third], 2):
+        assert 0.3 < (one != other).double().mean() < 0.7
+    assert all(map(torch.equal, second, masks(1, 2)))
+    assert torch.equal(masks(1, 1, start=1)[0], second[1])  # as a run that goes on draws them

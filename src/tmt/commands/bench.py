@@ -13,6 +13,7 @@ from tmt.bench.plot import plot, prepare
 from tmt.bench.series import Precision
 from tmt.bench.table import line, text_tables
 from tmt.checkpoint import checked_device
+from tmt.code_version import code_version
 from tmt.commands.report import PlainConsole, tell
 from tmt.errors import InputError
 from tmt.options.bench import BenchOptions
@@ -36,7 +37,8 @@ def bench(options: BenchOptions) -> None:
                 rows.append(row)
                 tell(line(row))
                 if lines is not None:
-                    print(json.dumps(asdict(row), allow_nan=False), file=lines, flush=True)
+                    record = {**asdict(row), "code": code_version()}
+                    print(json.dumps(record, allow_nan=False), file=lines, flush=True)
         finally:
             _report(options, rows)
     if not rows:

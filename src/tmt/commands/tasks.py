@@ -41,6 +41,8 @@ def tasks(options: TasksOptions) -> None:
             if record is None:
                 record = results.run(job)
                 tell(_line(record))
+            else:
+                tell(f"{_line(record)}; in {options.json} already, not trained again (another file is)")
             records.append(record)
             if to_stdout:
                 print(json.dumps(record, allow_nan=False), flush=True)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
+from tmt.code_version import code_version
 from tmt.errors import InputError
 from tmt.tasks.interval import interval
 
@@ -52,6 +53,7 @@ class Results:
             "machine": platform.platform(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
+            "code": code_version(),
         }
         record = _plain({**job.identity, **job.run(), **machine})
         self.records.append(record)

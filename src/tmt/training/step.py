@@ -104,6 +104,7 @@ class Stepper:
         self.model.train()
         self.model.set_progress(share)
         self._set_rates(share)
+        self._part_from_other_ranks()
         result, statistics = self._differentiate(share)
         if not self.lags and (fault := result.not_finite()):
             self._forget_gradients()
@@ -146,6 +147,11 @@ class Stepper:
                 group["lr"] = group["peak_lr"] * self.factor
                 if "momentum" in group:
                     group["momentum"] = momentum(share, optim)
+
+    def _part_from_other_ranks(self) -> None:
+        """Draw other dropout masks than the first rank, whose generator is the one that is saved."""
+        if not self.ranks.first:
+            torch.manual_seed(hash((self.config.train.seed, self.ranks.rank, self.step)))
 
     def _forget_gradients(self) -> None:
         for optimizer in self.optimizers:
