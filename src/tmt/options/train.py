@@ -4,7 +4,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tmt.config import RECIPES, DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
+from tmt.config import (
+    BUDGETS,
+    RECIPES,
+    DataConfig,
+    OptimConfig,
+    RunConfig,
+    TrainConfig,
+    build,
+    parse_overrides,
+)
 from tmt.errors import InputError
 from tmt.model.registry import ArchitectureName, architecture
 from tmt.options import Options
@@ -120,7 +129,7 @@ def resolve(options: TrainOptions, vocab_size: int) -> RunConfig:
     optim = {**recipe["optim"], **_learning_rate(options, overrides["optim"]), **overrides["optim"]}
     names = ("steps", "minutes", "batch_size", "seq_len", "accumulate", "seed", "precision")
     train = recipe["train"] | {name: getattr(options, name) for name in names} | overrides["train"]
-    if train["steps"] is None and train["minutes"] is None:
+    if all(train.get(name) is None for name in BUDGETS):
         train["minutes"] = DEFAULT_MINUTES
     data = dict(source=options.data, text_field=options.text_field, max_bytes=options.max_bytes)
     config = RunConfig(
