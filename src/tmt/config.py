@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
@@ -254,12 +255,18 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
             raise unknown(f"{where} field", name, types)
         if value is None and NoneType not in get_args(types[name]):
             raise InputError(f"{where}: {name} must not be null")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(cls)
     try:
-        return cls(**vars(parser.parse_object(values)))
+        return cls(**vars(_parser_of(cls).parse_object(values)))
     except ArgumentError as error:
         raise InputError(f"{where}: {readable(error)}") from error
+
+
+@cache
+def _parser_of(cls: type) -> ArgumentParser:
+    """Knows the fields of a configuration; a study makes hundreds of configurations of a few classes."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls)
+    return parser
 
 
 def readable(error: ArgumentError) -> str:

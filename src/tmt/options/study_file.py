@@ -1,13 +1,13 @@
 """A study file: which runs with which seeds on what budget, how each is scored, and what is compared."""
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import yaml
 
@@ -276,10 +276,11 @@ def merged(*layers: dict[str, Any] | None) -> dict[str, Any]:
 class _UniqueKeys(yaml.SafeLoader):
     """YAML in which a name given twice is a mistake."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(cast("yaml.Node", key), deep=True) for key, _ in node.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                line = node.value[index][0].start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: {key!r} is there twice")
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: {key.value!r} is there twice")
+            seen.add(str(key.value))
+        return node
