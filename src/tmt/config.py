@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from tmt.budget import Budget
 from tmt.errors import InputError, unknown
 from tmt.model.checks import require, require_positive
 
@@ -136,26 +137,10 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 "golf" that of the parameter-golf records."""
 
 
-BUDGETS = ("steps", "minutes", "tokens", "flops", "core_minutes")
-"""The fields of :class:`TrainConfig` that end a training; one of them is given."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Budget):
     """The course of training."""
 
-    steps: int | None = None
-    """Optimiser steps."""
-    minutes: float | None = None
-    """Minutes of training; priming, evaluation and saving do not count."""
-    tokens: int | None = None
-    """Tokens to train on, all ranks together; the step that reaches them is the last."""
-    flops: float | None = None
-    """Operations of the steps, forward and backward (three times the forward pass), counted as they ran;
-    the step that reaches them is the last. Those of the optimiser do not count."""
-    core_minutes: float | None = None
-    """Minutes of processor time of the training process, all its threads together: a clock that stands still
-    while other work has the processor. What does not count of minutes does not count here."""
     priming: int = 0
     """Steps thrown away before a clock starts, both as at the start and as at the end: they
     compile and allocate."""
@@ -182,32 +167,13 @@ class TrainConfig:
 
     def __post_init__(self):
         """Validate every field."""
-        if sum(getattr(self, name) is not None for name in BUDGETS) != 1:
-            raise InputError(
-                f"give one of {', '.join(BUDGETS)} and no other; --minutes null takes back a recipe's minutes"
-            )
-        require(self.amount > 0, self, self.budget, "must be above zero")
+        super().__post_init__()
         require_positive(
             self, "batch_size", "seq_len", "accumulate", "eval_tokens", "log_every", "save_every"
         )
         require(0 < self.eval_every <= 1, self, "eval_every", "must be in (0, 1]")
         require(self.priming >= 0, self, "priming", "must not be negative")
         require(self.seed >= 0, self, "seed", "must not be negative")
-
-    @property
-    def budget(self) -> str:
-        """Which of the budgets is given."""
-        return next(name for name in BUDGETS if getattr(self, name) is not None)
-
-    @property
-    def amount(self) -> float:
-        """How much of it."""
-        return getattr(self, self.budget)
-
-    @property
-    def on_a_clock(self) -> bool:
-        """Whether the budget is time."""
-        return self.budget in ("minutes", "core_minutes")
 
     @property
     def tokens_per_step(self) -> int:

@@ -2,9 +2,10 @@
 
     python killed.py STUDY.yaml FOLDER RUN-SEED
 
-Records go to FOLDER/whole, and to FOLDER/killed where every attempt at the run was killed a few moments after
-it began, until one came to the end. A moment is before or after a step, a save, a score, and a file written,
-moved or removed. Every attempt is a fork, so that PyTorch is imported once. Prints how often it was killed.
+Records go to FOLDER/whole, and to FOLDER/killed where every attempt at the run was killed three moments later
+than the one before, until one came to the end. A moment is before or after a step, a save, a score, and a
+file written, moved or removed. Every attempt is a fork, so that PyTorch is imported once. Prints
+how often it was killed.
 """
 
 import os
@@ -25,8 +26,6 @@ from tmt.study.job import Places, work_off
 from tmt.training.loop import Trainer
 
 NEVER = -1
-FEW = 10
-"""Moments that let every attempt come farther than the last."""
 
 
 class Moments:
@@ -86,7 +85,7 @@ if __name__ == "__main__":
     kills = 0
     for job in study.jobs:
         attempt(job, whole)
-        while attempt(job, killed, FEW + kills % 4 if job.slug == only else NEVER) is None:
+        while attempt(job, killed, 3 * kills if job.slug == only else NEVER) is None:
             kills += 1
             assert kills < 50
     print(kills)

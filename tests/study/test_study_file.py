@@ -44,6 +44,14 @@ def test_the_studies_that_come_along_are_valid(path: Path):
     assert all(job.config.arch in ARCHITECTURES for job in study.jobs)
 
 
+def test_the_file_in_the_documentation_is_one(tmp_path: Path):
+    page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    path = tmp_path / "study.yaml"
+    text = page.partition("```yaml\n")[2].partition("```")[0].replace("base: window ", "base: window, gate ")
+    path.write_text(text, encoding="utf-8")
+    assert len(read_study(path).jobs) == 2 * 2 * 2
+
+
 def test_every_run_is_made_with_every_seed_the_first_seed_first(tmp_path: Path):
     jobs = study_of(tmp_path).jobs
     assert [(job.name, job.seed) for job in jobs] == [("dense", 1), ("mesh", 1), ("dense", 2), ("mesh", 2)]

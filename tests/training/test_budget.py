@@ -104,7 +104,7 @@ def test_priming_is_for_clocks(tmp_path: Path):
     assert len(ran) == 2
 
 
-@pytest.mark.shows("TrainConfig", "tokens")
+@pytest.mark.shows("Budget", "tokens")
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 1), (2, 2), (2, 1)])
 def test_tokens_end_a_run_whatever_its_steps(batch_size: int, accumulate: int, tmp_path: Path):
     trainer = make_trainer(tmp_path, tokens=640, batch_size=batch_size, accumulate=accumulate)
@@ -113,7 +113,7 @@ def test_tokens_end_a_run_whatever_its_steps(batch_size: int, accumulate: int, t
     assert lines[-1]["tokens"] == 640
 
 
-@pytest.mark.shows("TrainConfig", "flops")
+@pytest.mark.shows("Budget", "flops")
 @pytest.mark.parametrize("arch", ["transformer", "golf", "tmt"])
 def test_counted_operations_end_a_run(arch: str, tmp_path: Path):
     """Those of the passes that ran: golf also loops, and tokens leave some layers of a TMT out."""
@@ -126,7 +126,7 @@ def test_counted_operations_end_a_run(arch: str, tmp_path: Path):
     assert len(set(counted)) == {"transformer": 1, "golf": 2}.get(arch, len(set(counted)))
 
 
-@pytest.mark.shows("TrainConfig", "core_minutes")
+@pytest.mark.shows("Budget", "core_minutes")
 def test_the_clock_of_a_core_stands_still_while_others_work(
     tmp_path: Path, clock: None, monkeypatch: pytest.MonkeyPatch
 ):

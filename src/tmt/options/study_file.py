@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import yaml
 
-from tmt.config import BUDGETS, RunConfig, build
+from tmt.budget import BUDGETS
+from tmt.config import RunConfig, build
 from tmt.errors import InputError, unknown
 from tmt.options import Options
 from tmt.options.evaluate import EvaluateOptions
@@ -276,7 +277,7 @@ def merged(*layers: dict[str, Any] | None) -> dict[str, Any]:
 class _UniqueKeys(yaml.SafeLoader):
     """YAML in which a name given twice is a mistake."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:

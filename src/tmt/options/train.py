@@ -4,16 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tmt.config import (
-    BUDGETS,
-    RECIPES,
-    DataConfig,
-    OptimConfig,
-    RunConfig,
-    TrainConfig,
-    build,
-    parse_overrides,
-)
+from tmt.budget import BUDGETS
+from tmt.config import RECIPES, DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
 from tmt.errors import InputError
 from tmt.model.registry import ArchitectureName, architecture
 from tmt.options import Options
