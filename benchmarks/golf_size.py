@@ -10,6 +10,7 @@ size.json.
 import argparse
 import json
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from runs import tmt
 from torch import nn
 
 from tmt.checkpoint import load_run, save_weights
@@ -59,6 +59,14 @@ def _measure(folder: Path, code: str) -> dict[str, Any]:
         "seconds_to_first_token": opening,
         "threads": torch.get_num_threads(),
     }
+
+
+def tmt(arguments: list[str]) -> str:
+    """Standard output of a `tmt` command; ends the program where it fails."""
+    done = subprocess.run([sys.executable, "-m", "tmt", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"tmt {' '.join(arguments)} failed:\n{done.stderr}")
+    return done.stdout
 
 
 def _timed(arguments: list[str]) -> tuple[str, float]:

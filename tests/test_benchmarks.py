@@ -1,7 +1,5 @@
 """The benchmark scripts in a checkout that holds their records."""
 
-import json
-import sys
 from pathlib import Path
 from runpy import run_path
 
@@ -30,16 +28,3 @@ def test_records_name_their_code(runs: dict, tmp_path: Path):
     (record,) = runs["read_records"](path)
     assert record["name"] == "a"
     assert record["code"]
-
-
-def test_a_printed_command_says_why_it_makes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    record = dict(params=1, nats=1.0, ppl=1.0, bpb=1.0, mean_depth=1.0, flops_per_token=1.0, steps=3, seed=42)
-    record |= dict(name="tmt", context=8, stride=8, tokens=9, machine="m")
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.setattr(sys, "argv", ["quality.py", str(tmp_path), "--only", "tmt"])
-    run_path(str(BENCHMARKS / "quality.py"), run_name="__main__")
-    assert "not made again (--again makes them): tmt" in capsys.readouterr().err
-    assert "| tmt |" in (tmp_path / "README.md").read_text()

@@ -14,7 +14,7 @@ from tmt.run_folder import load_config
 pytest_plugins = ["command_line"]
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 NANO = [recipe for recipe in RECIPES if recipe.name.startswith("nano")]
 
 

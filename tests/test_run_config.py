@@ -108,7 +108,7 @@ def test_values_out_of_range_are_named(cls: type, field: str, value: float):
 
 @pytest.mark.parametrize("budget", [{}, {"steps": 1, "minutes": 1.0}])
 def test_one_budget(budget: dict[str, float]):
-    with pytest.raises(InputError, match="steps or minutes, one of the two"):
+    with pytest.raises(InputError, match="give one of steps, minutes, tokens"):
         TrainConfig(**budget)
 
 

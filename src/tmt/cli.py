@@ -25,6 +25,7 @@ from tmt.options.generate import GenerateOptions
 from tmt.options.inspect import InspectOptions
 from tmt.options.pack import PackOptions
 from tmt.options.score import ScoreOptions
+from tmt.options.study import StudyOptions
 from tmt.options.tasks import TasksOptions
 from tmt.options.tokenizer import TokenizerOptions
 from tmt.options.train import TrainOptions
@@ -45,6 +46,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "tokenizer": (TokenizerOptions, "tmt.commands.tokenizer:tokenizer"),
     "bench": (BenchOptions, "tmt.commands.bench:bench"),
     "tasks": (TasksOptions, "tmt.commands.tasks:tasks"),
+    "study": (StudyOptions, "tmt.commands.study:study"),
 }
 """The options of each command, and where the function is that takes them: imported, and PyTorch with it, once
 nothing is left that can be refused without."""

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from tmt.budget import Budget
 from tmt.errors import InputError, unknown
 from tmt.model.checks import changed, require, require_effect, require_positive
 from tmt.overrides import section_of
@@ -137,15 +139,11 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Budget):
     """The course of training."""
 
-    steps: int | None = None
-    """Optimiser steps."""
-    minutes: float | None = None
-    """Minutes of training; priming, evaluation and saving do not count."""
     priming: int = 0
-    """Steps thrown away before a clock of minutes starts, both as at the start and as at the end: they
+    """Steps thrown away before a clock starts, both as at the start and as at the end: they
     compile and allocate."""
     batch_size: int = 8
     """Sequences per micro-batch and rank."""
@@ -170,12 +168,7 @@ class TrainConfig:
 
     def __post_init__(self):
         """Validate every field."""
-        if (self.steps is None) == (self.minutes is None):
-            raise InputError(
-                f"give steps or minutes, one of the two, not steps={self.steps} and minutes={self.minutes}"
-            )
-        for name in ("steps", "minutes"):
-            require(getattr(self, name) is None or getattr(self, name) > 0, self, name, "must be above zero")
+        super().__post_init__()
         require_positive(
             self, "batch_size", "seq_len", "accumulate", "eval_tokens", "log_every", "save_every"
         )
@@ -248,12 +241,18 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
             raise unknown(f"{where} field", name, types)
         if value is None and NoneType not in get_args(types[name]):
             raise InputError(f"{where}: {name} must not be null")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(cls)
     try:
-        return cls(**vars(parser.parse_object(values)))
+        return cls(**vars(_parser_of(cls).parse_object(values)))
     except ArgumentError as error:
         raise InputError(f"{where}: {readable(error)}") from error
+
+
+@cache
+def _parser_of(cls: type) -> ArgumentParser:
+    """Knows the fields of a configuration; a study makes hundreds of configurations of a few classes."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls)
+    return parser
 
 
 def readable(error: ArgumentError) -> str:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +66,22 @@ def prepare() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if not THREADS_ARE_GIVEN:
         os.environ["OMP_NUM_THREADS"] = str(usable_cores())
+
+
+def description() -> dict[str, Any]:
+    """What figures were measured on: processor, cores of it, system, Python and torch."""
+    from importlib.metadata import version
+
+    names = [
+        line.partition(":")[2].strip() for line in _lines("proc/cpuinfo") if line.startswith("model name")
+    ]
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": usable_cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }
 
 
 class Load:

@@ -13,7 +13,18 @@ from tmt.run_folder import load_config
 
 pytest_plugins = ["command_line"]
 
-FIGURES = {"step", "tokens", "elapsed", "loss", "lr", "grad_norm", "tokens_per_second", "mean_depth"}
+FIGURES = {
+    "step",
+    "tokens",
+    "elapsed",
+    "core_seconds",
+    "flops",
+    "loss",
+    "lr",
+    "grad_norm",
+    "tokens_per_second",
+    "mean_depth",
+}
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:

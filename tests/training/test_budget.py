@@ -7,6 +7,7 @@ import pytest
 import torch
 from trainers import make_trainer, run
 
+from tmt.errors import InputError
 from tmt.training import loop
 from tmt.training.loop import Trainer
 
@@ -29,6 +30,19 @@ def steps_of(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[tuple[fl
         result = take_step()
         seen.append((share, trainer.model.looping, trainer.factor))
         return result
+
+    monkeypatch.setattr(trainer, "take_step", watched)
+    run(trainer)
+    return seen
+
+
+def shares_of(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The share of the budget before every step of a run."""
+    seen, take_step = [], trainer.take_step
+
+    def watched():
+        seen.append(trainer.share)
+        return take_step()
 
     monkeypatch.setattr(trainer, "take_step", watched)
     run(trainer)
@@ -88,3 +102,66 @@ def test_priming_is_for_clocks(tmp_path: Path):
     trainer.model.register_forward_hook(lambda *_: ran.append(1))
     run(trainer)
     assert len(ran) == 2
+
+
+@pytest.mark.shows("Budget", "tokens")
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 1), (2, 2), (2, 1)])
+def test_tokens_end_a_run_whatever_its_steps(batch_size: int, accumulate: int, tmp_path: Path):
+    trainer = make_trainer(tmp_path, tokens=640, batch_size=batch_size, accumulate=accumulate)
+    lines = run(trainer)
+    assert trainer.tokens == trainer.loader.state_dict()["sequences"] * 16 == 640
+    assert lines[-1]["tokens"] == 640
+
+
+@pytest.mark.shows("Budget", "flops")
+@pytest.mark.parametrize("arch", ["transformer", "golf", "tmt"])
+def test_counted_operations_end_a_run(arch: str, tmp_path: Path):
+    """Those of the passes that ran: golf also loops, and tokens leave some layers of a TMT out."""
+    trainer = make_trainer(tmp_path, arch, flops=4e7)
+    counted = []
+    trainer.model.register_forward_hook(lambda model, inputs, output: counted.append(3 * output.flops))
+    lines = run(trainer)
+    assert trainer.flops == lines[-1]["flops"] == sum(counted)
+    assert sum(counted[:-1]) < 4e7 <= sum(counted)
+    assert len(set(counted)) == {"transformer": 1, "golf": 2}.get(arch, len(set(counted)))
+
+
+@pytest.mark.shows("Budget", "core_minutes")
+def test_the_clock_of_a_core_stands_still_while_others_work(
+    tmp_path: Path, clock: None, monkeypatch: pytest.MonkeyPatch
+):
+    """Every look at the processor's clock is a second after the last, at the wall's half a second."""
+    ticks = itertools.count()
+    monkeypatch.setattr(loop.time, "process_time", lambda: float(next(ticks)))
+    trainer = make_trainer(tmp_path, core_minutes=5 * SECOND)
+    assert shares_of(trainer, monkeypatch) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    assert (trainer.core_seconds, trainer.elapsed) == (5.0, 2.5)
+
+
+@pytest.mark.parametrize("budget", [dict(tokens=640), dict(flops=4e7), dict(core_minutes=5 * SECOND)])
+def test_a_budget_is_spent_once_however_often_a_run_is_resumed(
+    budget: dict, tmp_path: Path, clock: None, monkeypatch: pytest.MonkeyPatch
+):
+    ticks = itertools.count()
+    monkeypatch.setattr(loop.time, "process_time", lambda: float(next(ticks)))
+    whole, cut = (make_trainer(tmp_path / name, **budget) for name in ("whole", "cut"))
+    steps = len(run(whole))
+    for _ in range(2):
+        cut.take_step()
+        cut.core_seconds += 1
+    cut.folder.mkdir()
+    cut.save()
+    again = make_trainer(tmp_path / "cut", **budget)
+    again.resume()
+    run(again)
+    assert steps > 2
+    assert (again.step, again.tokens, again.flops, again.core_seconds) == (
+        whole.step, whole.tokens, whole.flops, whole.core_seconds,
+    )  # fmt: skip
+
+
+def test_one_budget_is_given(tmp_path: Path):
+    with pytest.raises(InputError, match="give one of steps, minutes, tokens"):
+        make_trainer(tmp_path, steps=3, tokens=64)
+    with pytest.raises(InputError, match="flops=0 must be above zero"):
+        make_trainer(tmp_path, flops=0)

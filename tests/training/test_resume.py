@@ -25,7 +25,7 @@ STEPS = {"tmt": 24, "transformer": 7, "toeplitz": 7}
 """A training in a process of its own is long enough to be caught in the middle."""
 EXACT = ["--accumulate=2", "--set=model.dropout=0.1", "--set=train.log_every=1"]
 EXITS = {"tmt": ["--set=model.target_depth=0.7"], "transformer": [], "toeplitz": []}
-TIMES = {"elapsed", "tokens_per_second"}
+TIMES = {"elapsed", "core_seconds", "tokens_per_second"}
 
 
 @pytest.fixture(scope="module", params=STEPS)
@@ -68,7 +68,7 @@ def assert_same_run(folder: Path, expected: Path) -> None:
     assert own.keys() == other.keys()
     assert any("average" in name for name in own)
     assert any("optimizers.1" in name for name in own)
-    for name in own.keys() - {".elapsed", ".threads"}:
+    for name in own.keys() - {".elapsed", ".core_seconds", ".threads"}:
         same = (
             torch.equal(own[name], other[name])
             if isinstance(own[name], torch.Tensor)

@@ -35,7 +35,7 @@ def batches_of(trainer: loop.Trainer, steps: int = 1) -> list[Tensor]:
     return seen
 
 
-@pytest.mark.shows("TrainConfig", "steps", "minutes")
+@pytest.mark.shows("Budget", "steps", "minutes")
 def test_a_run_ends_with_its_budget(tmp_path: Path, clock: None):
     by_steps, by_clock = (
         make_trainer(tmp_path / "a", steps=3),

@@ -7,6 +7,7 @@ command line, options come below sections (`model:`, `optim:`, `train:`), and th
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tmt.budget import BUDGETS
 from tmt.overrides import parse_overrides
 
 Layer = Mapping[str, Any]
@@ -24,7 +25,7 @@ NAMES: dict[str, str] = {
     "lr": "optim.lr",
     **{
         name: f"train.{name}"
-        for name in ("steps", "minutes", "batch_size", "seq_len", "accumulate", "seed", "precision")
+        for name in (*BUDGETS, "batch_size", "seq_len", "accumulate", "seed", "precision")
     },
 }
 """The dotted name of what an option sets; the others are no field of a run."""
@@ -32,8 +33,8 @@ SECTIONS = ("model", "optim", "train")
 """Options that hold fields by name."""
 RATES = ("optim.lr", "optim.adamw_lr", "optim.small_lr")
 """What `lr` sets where AdamW trains everything."""
-BUDGETS = ("train.steps", "train.minutes")
-"""Two ways to say one thing: a layer that gives one takes back the other of the layers below."""
+ENDS = frozenset(f"train.{name}" for name in BUDGETS)
+"""Ways to say one thing: a layer that gives one takes back the others of the layers below."""
 
 
 def merged(base: Mapping[str, Any], layers: Iterable[Layer]) -> dict[str, Any]:
@@ -68,7 +69,6 @@ def _fields(layer: Layer, rates: Iterable[str]) -> dict[str, Any]:
     for section in SECTIONS:
         fields |= {f"{section}.{name}": value for name, value in layer.get(section, {}).items()}
     fields |= parse_overrides(layer.get("set", []))
-    for given, other in (BUDGETS, BUDGETS[::-1]):
-        if fields.get(given) is not None:
-            fields.setdefault(other, None)
+    if any(fields.get(end) is not None for end in ENDS):
+        fields = {**dict.fromkeys(ENDS), **fields}
     return fields

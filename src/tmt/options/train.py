@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from tmt.budget import BUDGETS
 from tmt.config import DataConfig, OptimConfig, RunConfig, TrainConfig, build
 from tmt.errors import InputError
 from tmt.model.registry import ArchitectureName, architecture
@@ -142,7 +143,7 @@ def resolve(options: TrainOptions, vocab_size: int) -> RunConfig:
     if source is not None:
         _require_inherited(options, source, said.get("data.tokenizer", "auto"))
         values["data.tokenizer"] = source.data.tokenizer
-    if values.get("train.steps") is None and values.get("train.minutes") is None:
+    if all(values.get(f"train.{name}") is None for name in BUDGETS):
         values["train.minutes"] = DEFAULT_MINUTES
     config = RunConfig(
         arch=options.arch,

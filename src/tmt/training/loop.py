@@ -31,7 +31,7 @@ CURE = "Start again with a lower --lr, or with --precision fp32"
 
 
 class Trainer(Stepper):
-    """Trains a model on a stream of tokens into a run folder, inside a budget of steps or minutes."""
+    """Trains a model on a stream of tokens into a run folder, inside a budget."""
 
     def __init__(
         self,
@@ -66,15 +66,16 @@ class Trainer(Stepper):
         return finished
 
     def _run(self, progress: Progress, log: MetricsLog | None, interrupt: Interrupt) -> bool:
-        saved, tokens = time.monotonic(), self._tokens_per_step()
-        threads = Threads(self.config.train.steps is not None, self.ranks.device, progress.say)
+        saved, tokens = time.monotonic(), self.config.train.tokens_per_step * self.ranks.size
+        threads = Threads(not self.config.train.on_a_clock, self.ranks.device, progress.say)
         while self.share < 1:
             threads.follow()
-            started = time.monotonic()
+            started, worked = time.monotonic(), time.process_time()
             results = self._advance(interrupt)
             result = results[-1]
             seconds = self.ranks.share(time.monotonic() - started)
             self.elapsed += seconds
+            self.core_seconds += self.ranks.share(time.process_time() - worked)
             speed = len(results) * tokens / seconds
             progress.update(self.share, self.step, result.loss, speed, result.depth)
             if log is not None and self.step % self.config.train.log_every == 0:
@@ -124,7 +125,7 @@ class Trainer(Stepper):
             InputError: a loss or gradient is not finite; nothing is saved.
         """
         train = self.config.train
-        if train.minutes is None or not train.priming:
+        if not (train.on_a_clock and train.priming):
             return
         start = copy.deepcopy(self.state())
         try:
@@ -138,8 +139,7 @@ class Trainer(Stepper):
 
     def _figures(self, result: StepResult, speed: float) -> dict[str, Any]:
         return {
-            "tokens": self.step * self._tokens_per_step(),
-            "elapsed": round(self.elapsed, 3),
+            **self._spent(),
             "loss": result.loss,
             "lr": self.factor * self.config.optim.lr,
             "grad_norm": result.grad_norm,
@@ -148,20 +148,22 @@ class Trainer(Stepper):
             **self.model.figures(),
         }
 
+    def _spent(self) -> dict[str, Any]:
+        figures = {"tokens": self.tokens, "elapsed": round(self.elapsed, 3)}
+        figures["core_seconds"] = round(self.core_seconds, 3)
+        return figures | ({"flops": self.flops} if self.flops else {})
+
     def _evaluate(self, progress: Progress, log: MetricsLog | None) -> None:
         every = self.config.train.eval_every
         self.next_eval = (math.floor(self.share / every + ROUNDING) + 1) * every
         if log is not None:
             nats = self.validate(self.evaluated_model.eval())
-            log.write(self.step, valid_nats=nats)
+            log.write(self.step, valid_nats=nats, **self._spent())
             progress.say(f"step {self.step}: {nats:.4f} nats/token on validation")
             if nats < self.best:
                 self.best = nats
                 save_weights(self.evaluated_model, self.folder)
         self.ranks.wait()
-
-    def _tokens_per_step(self) -> int:
-        return self.config.train.tokens_per_step * self.ranks.size
 
     def save(self) -> None:
         """Write the full training state into the folder's last/."""
@@ -172,7 +174,7 @@ class Trainer(Stepper):
         """Continue where :meth:`save` was called, to the bit (in as many threads, if nobody names them)."""
         state = load_state(self.state_path(self.folder))
         self.restore(state)
-        if self.config.train.steps and not machine.THREADS_ARE_GIVEN:
+        if not self.config.train.on_a_clock and not machine.THREADS_ARE_GIVEN:
             torch.set_num_threads(state.get("threads", torch.get_num_threads()))
 
     def state(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from tmt.training.scheduler import momentum, rate_factor
 
 EXIT_WARMUP = 0.2
 """Share of the budget over which the exits' own objective comes in."""
+TRAINED_PER_FORWARD = 3
+"""Operations of a forward and backward pass, in forward passes: every product has two in its gradient."""
 
 
 class Diverged(InputError):
@@ -83,13 +85,25 @@ class Stepper:
         self.lags = ranks.device.type == "cuda"
         self.loader = DeviceBatches(loader, ranks.device, ahead=self.lags)
         self.bf16 = use_bf16(train.precision, ranks.device)
-        self.step, self.elapsed = 0, 0.0
+        self.step, self.elapsed, self.core_seconds, self.flops = 0, 0.0, 0.0, 0
 
     @property
     def share(self) -> float:
         """Part of the budget that is used."""
         train = self.config.train
-        return self.step / train.steps if train.steps else self.elapsed / (60 * (train.minutes or 0))
+        used = {
+            "steps": self.step,
+            "tokens": self.tokens,
+            "flops": self.flops,
+            "minutes": self.elapsed / 60,
+            "core_minutes": self.core_seconds / 60,
+        }
+        return used[train.budget] / train.amount
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that all ranks have trained on."""
+        return self.step * self.config.train.tokens_per_step * self.ranks.size
 
     @property
     def evaluated_model(self) -> LanguageModel:
@@ -121,6 +135,7 @@ class Stepper:
     def _differentiate(self, share: float) -> tuple[StepResult, dict[str, Tensor]]:
         """Clipped gradients of the micro-batches, averaged over the ranks, and the model's statistics."""
         losses, layers, statistics = [], 0.0, {}
+        counted = not self.lags or self.config.train.budget == "flops"  # on a device, counting waits for it
         penalty_weight = self.config.optim.exit_gate_coeff * min(1.0, share / EXIT_WARMUP)
         for _ in range(self.config.train.accumulate):
             inputs, targets = next(self.loader)
@@ -131,6 +146,8 @@ class Stepper:
             )
             (objective / self.config.train.accumulate).backward()
             losses.append(output.loss.detach())
+            if counted:
+                self.flops += int(self.ranks.share(TRAINED_PER_FORWARD * self.ranks.size * output.flops))
             layers += sum(output.layer_tokens) / inputs.numel() / len(output.layer_tokens)
             _add(statistics, output.statistics)
         loss = self.ranks.sum(torch.stack(losses).mean()) / self.ranks.size
@@ -163,6 +180,8 @@ class Stepper:
         return {
             "step": self.step,
             "elapsed": self.elapsed,
+            "core_seconds": self.core_seconds,
+            "flops": self.flops,
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -175,6 +194,7 @@ class Stepper:
         """Stand where :meth:`state` was taken, to the bit."""
         self._forget_gradients()
         self.step, self.elapsed = state["step"], state["elapsed"]
+        self.core_seconds, self.flops = state.get("core_seconds", 0.0), state.get("flops", 0)
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
