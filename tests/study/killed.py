@@ -2,7 +2,7 @@
 
     python killed.py STUDY.yaml FOLDER RUN-SEED
 
-Records go to FOLDER/whole, and to FOLDER/killed where every attempt at the run was killed three moments later
+Records go to FOLDER/whole, and to FOLDER/killed where every attempt at the run was killed two moments later
 than the one before, until one came to the end. A moment is before or after a step, a save, a score, and a
 file written, moved or removed. Every attempt is a fork, so that PyTorch is imported once. Prints
 how often it was killed.
@@ -85,7 +85,7 @@ if __name__ == "__main__":
     kills = 0
     for job in study.jobs:
         attempt(job, whole)
-        while attempt(job, killed, 3 * kills if job.slug == only else NEVER) is None:
+        while attempt(job, killed, 2 * kills if job.slug == only else NEVER) is None:
             kills += 1
             assert kills < 50
     print(kills)
