@@ -121,6 +121,7 @@ class MeshAttention(nn.Module):
             v=cache.append(carry.v),
             positions=rows.packed_positions,
             window=self._window(extra_window),
+            whole=cache.fixed,
         )
         if self.decay is not None:
             inputs.decay_rate = self.decay.rates()

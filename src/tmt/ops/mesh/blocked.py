@@ -21,8 +21,7 @@ def mesh_attention(inputs: MeshInputs) -> tuple[Tensor, Tensor | None]:
     recompute = torch.is_grad_enabled() and inputs.k.shape[1] > SAVE_LIMIT
     for start in range(0, inputs.q.shape[1], QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
-        last = rows.stop >= inputs.q.shape[1]
-        reach = inputs.k.shape[1] if last else int(inputs.positions[:, rows].max()) + 1
+        reach = inputs.k.shape[1] if inputs.whole else int(inputs.positions[:, rows].max()) + 1
         arguments = (inputs, rows, reach)
         output, weights = (
             checkpoint(_attend, *arguments, use_reentrant=False) if recompute else _attend(*arguments)

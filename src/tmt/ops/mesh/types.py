@@ -81,6 +81,8 @@ class MeshInputs:
     decay_rate: Tensor | None = None
     """(H,) ≥ 0: weights are multiplied by 2σ(−rate·distance) after the softmax, not renormalised."""
     anchors: Anchors | None = None
+    whole: bool = False
+    """Multiply all keys, masked, without a look at which of them the positions reach."""
 
 
 @dataclass
