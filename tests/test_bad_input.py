@@ -30,7 +30,7 @@ TRAINING = {
     "--set=model.grph_k=3": ["unknown tmt model field 'grph_k'", "graph_k"],
     "--set=optim.decay=3": ["unknown optim field 'decay'", "weight_decay"],
     "--set=train.stepz=3": ["unknown train field 'stepz'", "steps"],
-    "--set=data.source=sotu": ["unknown section of --set 'data'", "model, optim, train"],
+    "--set=text.source=sotu": ["unknown section of --set 'data'", "model, optim, train"],
     "--set=graph_k": ["--set 'graph_k'", "section.field=value"],
     "--set=model.graph_k=[": ["--set 'model.graph_k=['", "YAML"],
     "--set=model.graph_k=many": ["graph_k='many'", "int"],
@@ -113,12 +113,12 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(trained: Path, train: Call
 def test_an_output_folder_that_cannot_be_made(train: Callable[..., Result], tmp_path: Path):
     (tmp_path / "file").write_text("")
     complaint = train(tmp_path / "file" / "run", "--steps=2").complaint
-    assert "cannot write the run folder" in complaint
+    assert "is no folder that can be written" in complaint
 
 
 def test_weights_of_another_architecture(trained: Path, train: Callable[..., Result], tmp_path: Path):
     complaint = train(tmp_path / "run", "--steps=2", f"--init-from={trained}", arch="transformer").complaint
-    assert f"{trained} is a tmt, not a transformer" in complaint
+    assert f"--init-from {trained} brings its own arch: say --arch tmt, not transformer" in complaint
     assert not (tmp_path / "run").exists()
 
 

@@ -70,7 +70,7 @@ def test_values_of_overrides(text: str, value: Any):
     assert parse_overrides([f"model.x={text}"]) == {"model.x": value}
 
 
-@pytest.mark.parametrize("text", ["1" * 5000, "[" * 5_000, "a: b: c"])
+@pytest.mark.parametrize("text", ["1" * 5000, "[" * 2_000, "a: b: c"])
 def test_a_value_that_cannot_be_read_is_one_line(text: str):
     with pytest.raises(InputError, match="the value is neither JSON nor YAML"):
         parse_overrides([f"model.x={text}"])
