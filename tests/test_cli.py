@@ -63,7 +63,12 @@ def test_every_switch_is_typed_as_help_shows_it(
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert f"--{name} [{{true,false" in capsys.readouterr().out
-    few = {"generate": ["run", "--prompt=true"], "tasks": ["copy"], "bench": ["ops"]}
+    few = {
+        "generate": ["run", "--prompt=true"],
+        "tasks": ["copy"],
+        "bench": ["ops"],
+        "study": ["file", "--out=x"],
+    }
     required = few.get(command, [] if command in ("train", "data", "tokenizer") else ["run"])
     for typed, value in (
         ([f"--{name}"], True),
