@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmt.config import DataConfig, OptimConfig, RunConfig, TrainConfig, build, parse_overrides
+from tmt.config import DataConfig, OptimConfig, RunConfig, TrainConfig, build
 from tmt.errors import InputError
 from tmt.model.config import TMTConfig
 from tmt.model.transformer import TransformerConfig
+from tmt.overrides import parse_overrides
 from tmt.run_folder import load_config
 
 
@@ -67,6 +68,12 @@ def test_the_file_is_for_people_and_says_its_format(tmp_path: Path):
 )  # fmt: skip
 def test_values_of_overrides(text: str, value: Any):
     assert parse_overrides([f"model.x={text}"]) == {"model.x": value}
+
+
+@pytest.mark.parametrize("text", ["1" * 5000, "[" * 5_000, "a: b: c"])
+def test_a_value_that_cannot_be_read_is_one_line(text: str):
+    with pytest.raises(InputError, match="the value is neither JSON nor YAML"):
+        parse_overrides([f"model.x={text}"])
 
 
 def test_the_last_override_wins_in_its_own_section():

@@ -145,6 +145,14 @@ def test_the_rest_of_a_run_is_no_place_for_another(rest: str, train: Callable[..
     assert file.read_text() == "mine"
 
 
+def test_weights_without_a_history_are_not_resumed(trained: Path, train: Callable[..., Result]):
+    """As `tmt convert` and `tmt unpack` leave them."""
+    (trained / "metrics.jsonl").unlink()
+    (trained / "last" / "training.safetensors").unlink()
+    complaint = train(trained, "--resume").complaint
+    assert complaint.endswith(f"no training to resume; start from them with --init-from {trained}")
+
+
 def test_a_folder_that_cannot_be_written_is_refused_first(train: Callable[..., Result], tmp_path: Path):
     (tmp_path / "file").touch()
     assert "cannot write" in train(tmp_path / "file" / "run", "--steps=1").complaint

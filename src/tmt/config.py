@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from tmt.errors import InputError, unknown
 from tmt.model.checks import changed, require, require_effect, require_positive
+from tmt.overrides import section_of
 from tmt.text import Reading, Split, require_corpus
 from tmt.whole_file import replaced
 
@@ -266,54 +267,6 @@ def readable(error: ArgumentError) -> str:
         return str(unknown(key[1], value[1], re.findall(r"'([^']*)'", choices[1])))
     types = dict.fromkeys(re.findall(r"Expected an? <class '(?:\w+\.)*(\w+)'>", text))
     return f"{key[1]}={value[1]!r} is not of type {' or '.join(types)}".replace("NoneType", "null")
-
-
-SECTIONS = ("model", "optim", "train", "data")
-"""Parts of a :class:`RunConfig`; a field of one is named `section.field`."""
-
-
-def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
-    """`["model.graph_k=12"]` to `{"model.graph_k": 12}`; values are JSON or YAML, the last of a field wins.
-
-    Raises:
-        InputError: an assignment is not of that form, or names no section.
-    """
-    fields: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        section, dot, field = name.partition(".")
-        if not (equals and dot and field):
-            raise InputError(f"--set {assignment!r} is not of the form section.field=value")
-        if section not in SECTIONS:
-            raise unknown("section of --set", section, SECTIONS)
-        fields[name] = _value(text, assignment)
-    return fields
-
-
-def model_overrides(assignments: Sequence[str], who: str) -> dict[str, Any]:
-    """`["model.graph_k=12"]` to `{"graph_k": 12}`; InputError where `who` is told of any other section."""
-    fields = parse_overrides(assignments)
-    for name in fields:
-        if not name.startswith("model."):
-            raise InputError(f"--set {name}: {who} takes --set model.field=value only")
-    return section_of(fields, "model")
-
-
-def section_of(fields: Mapping[str, Any], section: str) -> dict[str, Any]:
-    """`{"model.graph_k": 12, …}` to `{"graph_k": 12}`."""
-    prefix = f"{section}."
-    return {name.removeprefix(prefix): value for name, value in fields.items() if name.startswith(prefix)}
-
-
-def _value(text: str, assignment: str) -> Any:
-    try:
-        return json.loads(text)  # YAML takes 3e-4 for a string
-    except json.JSONDecodeError:
-        pass
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {assignment!r}: the value is neither JSON nor YAML") from error
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build, model_overrides
+from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build
 from tmt.errors import InputError
 from tmt.model import architecture
 from tmt.model.checks import require_effect
+from tmt.overrides import model_overrides
 
 if TYPE_CHECKING:
     from tmt.tokens import Tokenizer
@@ -130,6 +131,14 @@ def require_new_run(folder: Path) -> None:
                 f"{folder} holds the {name} of a run without its {CONFIG}; name another folder with --out"
             )
     require_writable(folder / CONFIG)
+
+
+def require_history(folder: Path) -> None:
+    """InputError where a folder holds weights alone, converted or unpacked there: no training to resume."""
+    if (folder / WEIGHTS).exists() and not any((folder / name).exists() for name in (STATE, METRICS)):
+        raise InputError(
+            f"{folder} holds weights but no training to resume; start from them with --init-from {folder}"
+        )
 
 
 def require_writable(path: Path) -> None:

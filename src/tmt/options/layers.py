@@ -7,7 +7,7 @@ command line, options come below sections (`model:`, `optim:`, `train:`), and th
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tmt.config import parse_overrides
+from tmt.overrides import parse_overrides
 
 Layer = Mapping[str, Any]
 """Options of one place, by name: a file, or the command line."""

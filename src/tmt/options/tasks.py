@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from tmt.config import model_overrides
 from tmt.errors import InputError
 from tmt.model.checks import require
 from tmt.model.registry import architecture
 from tmt.options import Options, refuse_unused
+from tmt.overrides import model_overrides
 from tmt.run_folder import check_run
 
 INFORMATION = "information"

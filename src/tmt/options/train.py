@@ -5,13 +5,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tmt.config import DataConfig, OptimConfig, RunConfig, TrainConfig, build, section_of
+from tmt.config import DataConfig, OptimConfig, RunConfig, TrainConfig, build
 from tmt.errors import InputError
 from tmt.model.registry import ArchitectureName, architecture
 from tmt.options import Options
 from tmt.options.layers import Layer, merged
+from tmt.overrides import section_of
 from tmt.recipes import RECIPES
-from tmt.run_folder import load_config, require_new_run
+from tmt.run_folder import load_config, require_history, require_new_run
 from tmt.writer_lock import require_no_writer
 
 DEFAULT_MINUTES = 5.0
@@ -22,7 +23,8 @@ class TrainOptions(Options):
     """Train a model on a text and keep it in a run folder."""
 
     arch: ArchitectureName = "tmt"
-    """What is trained: the TemporalMesh Transformer, or a peer of it."""
+    """What is trained: TemporalMesh Transformer, Toeplitz mixer, masked mixer (triangular), gated long
+    convolution (hyena), the model of parameter golf, or a dense transformer."""
     preset: str = "nano"
     """Size: nano, small, medium, base or large."""
     data: str = "sotu"
@@ -60,7 +62,8 @@ class TrainOptions(Options):
     """modern: Muon, weight averaging; paper: TMT's published AdamW settings; golf: Muon as in the
     parameter-golf records."""
     lr: float | None = None
-    """Peak learning rate, if not the recipe's."""
+    """Peak learning rate, if not the recipe's: under Muon of the matrices, the rest has optim.adamw_lr and
+    optim.small_lr; of everything where AdamW trains it."""
     seed: int = 42
     """Seed of weights, data order and dropout."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -72,11 +75,11 @@ class TrainOptions(Options):
     resume: bool = False
     """Continue the run in the folder, exactly where it stopped."""
     init_from: Path | None = None
-    """Start from the weights and tokenizer of another run or of an artifact."""
+    """Start from the weights of another run or of an artifact, with its tokenizer, preset and model."""
     tensorboard: bool = False
     """Also write TensorBoard files into the run folder."""
     set: list[str] = field(default_factory=list)
-    """Any field by name, repeatable: model.graph_k=12, optim.weight_decay=0.2, train.eval_every=0.05."""
+    """Any field by name, repeatable, above all else: model.graph_k=12, optim.weight_decay=0.2."""
     model: dict[str, Any] = field(default_factory=dict)
     """Model fields, in a recipe file."""
     optim: dict[str, Any] = field(default_factory=dict)
@@ -113,6 +116,7 @@ class TrainOptions(Options):
                     f"{self.folder} holds no training state; start from its weights with --init-from"
                 )
             load_config(self.folder).check_unchanged(merged({}, self.layers))
+            require_history(self.folder)
             return
         artifact = self.init_from is not None and self.init_from.is_file()
         if not artifact:
