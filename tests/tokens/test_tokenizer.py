@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import sentencepiece
+import tokenizers
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tokenizers import normalizers, pre_tokenizers, processors
 
 from tmt.errors import InputError
 from tmt.text.corpus import Corpus
 from tmt.tokens import StreamDecoder, Tokenizer, load_tokenizer, make_tokenizer
+from tmt.tokens.byte_level import train_bpe
 from tmt.tokens.sentence_piece import SentencePieceTokenizer
 from tmt.tokens.sentence_piece_training import train_sentence_piece
 from tmt.tokens.wanted import Wanted
@@ -183,6 +186,61 @@ def test_models_of_others_are_accounted_for(foreign: SentencePieceTokenizer, tex
     check_accounts(foreign, text)
     counts = foreign.raw_byte_counts(text, foreign.encode(text))
     assert counts.sum() == len(text.encode())
+
+
+OTHERS: dict[str, tuple[Any, bool]] = {
+    "NFC": (normalizers.NFC(), False),
+    "NFKC, lower case": (normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()]), False),
+    "space": (None, True),
+    "NFD, space": (normalizers.NFD(), True),
+    "strip": (normalizers.Strip(), False),
+}
+
+
+def file_of(name: str, folder: Path) -> Tokenizer:
+    """A tokenizer.json that rewrites text, with merges over spaces and, where it may, an added token."""
+    normaliser, prefix = OTHERS[name]
+    plain = train_bpe(["the mesh sees no later token"] * 9, 280, progress=False)
+    inner = tokenizers.Tokenizer.from_file(str(plain.save(folder)))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+    inner.post_processor = processors.ByteLevel(trim_offsets=True)
+    if normaliser is not None:
+        inner.normalizer = normaliser
+    if not prefix:
+        inner.add_tokens([tokenizers.AddedToken("<s>", normalized=False)])
+    inner.save(str(folder / "tokenizer.json"))
+    return load_tokenizer(folder)
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def rewriting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    return file_of(request.param, tmp_path_factory.mktemp("rewriting"))
+
+
+@settings(quick, max_examples=60)
+@given(text=texts)
+@example(text="<s>\u0338 e\u0301 É ﬁ the mesh")
+@example(text=" the mesh\n")
+def test_a_file_with_a_normaliser_or_a_prefix_is_accounted_for(rewriting: Tokenizer, text: str) -> None:
+    assert rewriting.rewrites_text
+    check_accounts(rewriting, text)
+    counts = rewriting.raw_byte_counts(text, rewriting.encode(text))
+    assert counts.sum() == len(text.encode())
+    assert counts.min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kept"),
+    [
+        ("NFC", "e\u0301 the é", 7),
+        ("NFKC, lower case", "The ﬁ É", 4),
+        ("space", "the mesh", 8),
+        ("space", " the mesh", 8),
+        ("strip", " the mesh\n", 8),
+    ],
+)
+def test_what_such_a_file_spells(name: str, text: str, kept: int, tmp_path: Path) -> None:
+    assert file_of(name, tmp_path).kept_bytes(text) == kept
 
 
 @settings(derandomize=True, max_examples=25, deadline=None)

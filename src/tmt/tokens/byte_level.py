@@ -1,4 +1,4 @@
-"""Tokenizers whose every token is a fixed string of bytes: raw bytes and byte-level BPE."""
+"""Tokenizers whose every token is a string of bytes: raw bytes and byte-level BPE."""
 
 import json
 import re
@@ -15,6 +15,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from tmt.errors import InputError
 from tmt.text.reason import reason
+from tmt.tokens.alignment import Alignment
+from tmt.tokens.raw_bytes import kept_bytes, raw_byte_counts
 from tmt.tokens.tokenizer import Ids, Tokenizer
 
 SEPARATOR = "<|endoftext|>"
@@ -65,12 +67,15 @@ class ByteTokenizer(ByteLevelTokenizer):
 class BPETokenizer(ByteLevelTokenizer):
     """Byte-level BPE in the format of Hugging Face `tokenizers`.
 
+    One with a normaliser, or with a space that it puts before a text, rewrites text: its byte counts are
+    those of the rewritten text, without a space at the start of a document.
+
     Args:
         inner: the tokenizer; its separator (`<|endoftext|>` or a known other) is added where missing.
         name: what to call it in errors.
 
     Raises:
-        InputError: it is not plain byte-level BPE, so the bytes of a token are not certain.
+        InputError: it is not byte-level BPE, so the bytes of a token are not certain.
     """
 
     def __init__(self, inner: tokenizers.Tokenizer, name: str) -> None:
@@ -84,15 +89,50 @@ class BPETokenizer(ByteLevelTokenizer):
         spec = json.loads(content)
         if why := _why_not_exact(spec):
             raise InputError(
-                f"tokenizer {name}: {why}; only plain byte-level BPE has exact bytes; bpe:N trains one"
+                f"tokenizer {name}: {why}; only byte-level BPE has exact bytes; bpe:N trains one"
             )
         self._inner = inner
         pieces = _pieces(inner, spec)
         super().__init__(pieces, inner.get_vocab()[separator], sha256(content.encode()).hexdigest())
+        self._adds_space = any(step.get("add_prefix_space") for step in _steps(spec["pre_tokenizer"]))
+        self._lead = np.array([self._adds_space and piece.startswith(b" ") for piece in pieces])
+        self.rewrites_text = self._adds_space or spec["normalizer"] is not None
+        if self.rewrites_text:
+            self._align = Alignment(spec, _byte_of_symbol())
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text; runs on all cores."""
         return [row.ids for row in self._inner.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def token_bytes(self, token: int, previous: int | None = None) -> bytes:
+        """The bytes of `token`; where a space is put before texts, none at the start of one."""
+        piece = self._pieces[token]
+        at_start = previous is None or not self._pieces[previous]
+        return piece[1:] if self._lead[token] and at_start else piece
+
+    def byte_counts(self, ids: Ids, previous: Ids) -> npt.NDArray[np.int64]:
+        """The length of :meth:`token_bytes` of each, int64."""
+        ids, previous = (np.asarray(row, dtype=np.int64) for row in (ids, previous))
+        return self.byte_lengths[ids] - (self._lead[ids] & (self.byte_lengths[previous] == 0))
+
+    def raw_byte_counts(self, text: str, ids: Ids) -> npt.NDArray[np.int64]:
+        """See :class:`Tokenizer`; what the normaliser drops goes to the token before, or to the first."""
+        if not self.rewrites_text:
+            return super().raw_byte_counts(text, ids)
+        spelt, origins = self._align(text)
+        if self._adds_space and spelt and not spelt.startswith(b" "):
+            origins = np.append(0, origins)
+        ends = np.cumsum(self.byte_lengths[np.asarray(ids, dtype=np.int64)])
+        size = len(text.encode())
+        return raw_byte_counts(ends, np.append(origins, size), size)
+
+    def kept_bytes(self, text: str) -> int:
+        """See :class:`Tokenizer`."""
+        if not self.rewrites_text:
+            return super().kept_bytes(text)
+        spelt, origins = self._align(text)
+        lost = int(self._adds_space and spelt.startswith(b" "))
+        return kept_bytes(text.encode(), spelt[lost:], origins[lost:])
 
     def save(self, folder: str | Path) -> Path:
         """Write `tokenizer.json`, which `tokenizers` and `transformers` read too."""
@@ -150,17 +190,16 @@ def _bytes_file() -> str:
 
 
 def _why_not_exact(spec: dict[str, Any]) -> str:
-    """What in a serialised tokenizer would make `text -> ids` lose or rewrite bytes; "" for nothing."""
+    """What in a serialised tokenizer would leave the bytes of a token uncertain; "" for nothing."""
     model = spec["model"]
     if model.get("type") != "BPE":
         return f"its model is {model.get('type')}, not BPE"
-    if spec["normalizer"] is not None:
-        return f"its normalizer ({spec['normalizer'].get('type')}) rewrites text"
     steps = _steps(spec["pre_tokenizer"])
     if not any(step["type"] == "ByteLevel" for step in steps):
         return "it does not work on bytes"
-    if any(step.get("add_prefix_space") for step in steps):
-        return "it adds a space before the text"
+    words = [token for token in spec["added_tokens"] if not token["special"]]
+    if any(step.get("add_prefix_space") for step in steps) and (len(steps) > 1 or words):
+        return "it adds a space before every part of the text"
     if any(s["type"] not in _KEEPING_ALL_TEXT or s.get("behavior") == "Removed" for s in steps):
         return "its pre-tokenizer may drop text"
     if model.get("dropout"):
@@ -169,7 +208,7 @@ def _why_not_exact(spec: dict[str, Any]) -> str:
         return "it marks word parts with a prefix or suffix"
     if missing := set(pre_tokenizers.ByteLevel.alphabet()) - model["vocab"].keys():
         return f"its vocabulary lacks {len(missing)} of the 256 bytes"
-    if any(t["lstrip"] or t["rstrip"] for t in spec["added_tokens"] if not t["special"]):
+    if any(token["lstrip"] or token["rstrip"] for token in words):
         return "an added token swallows white space"
     vocabulary = model["vocab"] | {token["content"]: token["id"] for token in spec["added_tokens"]}
     if len(set(vocabulary.values())) < len(vocabulary):
