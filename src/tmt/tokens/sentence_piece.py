@@ -131,8 +131,7 @@ class SentencePieceTokenizer(Tokenizer):
             )
         if not any(map(self._inner.is_byte, range(self.vocab_size))):
             raise InputError(
-                f"tokenizer {name} has no byte fallback, so it cannot write every text; "
-                "train one with sp:8192"
+                f"tokenizer {name} has no byte fallback, so it cannot write all text; train one with sp:8192"
             )
         if self._bound[self._inner.piece_to_id(SPACE)]:
             raise InputError(
