@@ -30,7 +30,7 @@ TRAINING = {
     "--set=model.grph_k=3": ["unknown tmt model field 'grph_k'", "graph_k"],
     "--set=optim.decay=3": ["unknown optim field 'decay'", "weight_decay"],
     "--set=train.stepz=3": ["unknown train field 'stepz'", "steps"],
-    "--set=text.source=sotu": ["unknown section of --set 'data'", "model, optim, train"],
+    "--set=text.source=sotu": ["unknown section of --set 'text'", "model, optim, train"],
     "--set=graph_k": ["--set 'graph_k'", "section.field=value"],
     "--set=model.graph_k=[": ["--set 'model.graph_k=['", "YAML"],
     "--set=model.graph_k=many": ["graph_k='many'", "int"],
