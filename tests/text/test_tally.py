@@ -1,6 +1,7 @@
 """What is said of a text that was read: separators, line ends, copies, bad rows."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmt.errors import InputError
-from tmt.text import Reading, open_corpus
+from tmt.text import Reading, lines, open_corpus
 from tmt.text.documents import parted, parted_by
 from tmt.text.files import read_documents
 from tmt.text.tally import Tally
@@ -59,6 +60,30 @@ def test_a_separator_parts_wherever_blocks_end(text: str, separator: str, block:
     pieces = "".join(parted_by(blocks, separator))
     assert pieces.split(separator) == text.split(separator)
     assert [p.removesuffix(separator) for p in parted_by(blocks, separator)] == text.split(separator)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(["a", "b c", "\n", "\r\n", "\f", " ", "<|endoftext|>"])), st.integers(1, 30))
+def test_documents_of_a_text_do_not_depend_on_blocks(tokens: list[str], block: int) -> None:
+    text = "".join(tokens)
+    expected = re.split(r"(?m)\f|^[ \r]*<\|endoftext\|>[ \r]*(?:\n|\Z)", text)
+    whole_lines = re.findall(rf"(?s).{{1,{block}}}[^\n]*\n?", text)
+    assert list(parted(whole_lines)) == list(parted([text]))
+    if "\f" not in text:
+        assert list(parted([text])) == expected
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+@pytest.mark.parametrize("limit", [1001, 5000])
+def test_blocks_end_with_a_line_or_at_the_limit(
+    tmp_path: Path, block: int, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "BLOCK", block)
+    text = "short\n" * 50 + "long" * 800 + "\nend\n\n" + "x" * 3000
+    found = list(lines.blocks_of_lines(put(tmp_path / "a.txt", text), True, limit))
+    assert "".join(found) == text
+    assert max(len(line) for part in found for line in part.split("\n")) == min(limit, 3200)
+    assert all(part.endswith("\n") or part[-limit:].count("\n") == 0 for part in found[:-1])
 
 
 @pytest.mark.parametrize("longest", [5, 9, 64])

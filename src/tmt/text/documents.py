@@ -1,6 +1,7 @@
 """From texts to documents: parted at separators, bounded, faults dealt with, and everything counted."""
 
 from collections.abc import Iterable, Iterator
+from io import StringIO
 
 from tmt.errors import InputError
 from tmt.text.faults import Fault, Row
@@ -53,20 +54,22 @@ def _bounded_pieces(text: str) -> Iterator[str]:
         yield from (text[start : start + LONGEST_TEXT] for start in range(0, len(text), LONGEST_TEXT))
 
 
-def parted(lines: Iterable[str]) -> Iterator[str]:
-    """The documents of a text: a line `<|endoftext|>` or a form feed stands between two."""
+def parted(blocks: Iterable[str]) -> Iterator[str]:
+    """The documents of a text in blocks of whole lines; a line `<|endoftext|>` or a form feed parts them."""
     held: list[str] = []
     length = 0
-    for line in lines:
-        *ended, rest = ["", ""] if line.strip() == SEPARATOR else line.split("\f")
-        for part in ended:
-            yield "".join([*held, part])
-            held, length = [], 0
-        held.append(rest)
-        length += len(rest)
-        if length >= LONGEST_TEXT:
-            yield "".join(held)
-            held, length = [], 0
+    for block in blocks:
+        plain = SEPARATOR not in block and "\f" not in block and length + len(block) < LONGEST_TEXT
+        for line in (block,) if plain else StringIO(block, newline="\n"):
+            *ended, rest = ["", ""] if line.strip() == SEPARATOR else line.split("\f")
+            for part in ended:
+                yield "".join([*held, part])
+                held, length = [], 0
+            held.append(rest)
+            length += len(rest)
+            if length >= LONGEST_TEXT:
+                yield "".join(held)
+                held, length = [], 0
     yield "".join(held)
 
 

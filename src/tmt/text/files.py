@@ -7,7 +7,7 @@ from tmt.errors import unknown
 from tmt.text import rows
 from tmt.text.documents import LONGEST_TEXT, documents_of, parted, parted_by
 from tmt.text.faults import Broken, Fault, Row, text_of
-from tmt.text.lines import blocks, lines, whole_lines
+from tmt.text.lines import blocks, blocks_of_lines, lines
 from tmt.text.reading import Reading
 from tmt.text.tally import Tally
 
@@ -67,16 +67,16 @@ def _rows(path: Path, reading: Reading) -> Iterator[Row]:
         kind = kind.removesuffix(compression)
     match kind:
         case ".jsonl":
-            return rows.json_lines(whole_lines(path, strict), path, field)
+            return rows.json_lines(lines(path, strict), path, field)
         case ".json":
             return rows.json_values(blocks(path, strict), path, field)
         case ".csv" | ".tsv":
             delimiter = "," if kind == ".csv" else "\t"
-            return rows.separated_values(whole_lines(path, strict), path, field, delimiter)
+            return rows.separated_values(lines(path, strict), path, field, delimiter)
         case ".parquet":
             return rows.parquet(path, field)
     if reading.separator is None:
-        return _checked(parted(lines(path, LONGEST_TEXT, strict)), path)
+        return _checked(parted(blocks_of_lines(path, strict, LONGEST_TEXT)), path)
     return _checked(parted_by(blocks(path, strict), reading.separator), path)
 
 

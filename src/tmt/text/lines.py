@@ -20,29 +20,36 @@ BLOCK = 2**20
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def lines(path: Path, limit: int, strict: bool) -> Iterator[str]:
-    """Lines with their ends as they stand, at most `limit` characters each.
+def lines(path: Path, strict: bool) -> Iterator[str]:
+    """Lines with their ends as they stand.
 
     Not `strict`: bytes that are not UTF-8 become lone surrogates instead of ending the file.
 
     Raises:
         InputError: the file cannot be opened.
-        Broken: the file is damaged, binary, or (`strict`) not UTF-8.
+        Broken: the file is damaged, binary, or (`strict`) not UTF-8; a line is longer than `LONGEST_LINE`.
     """
-    return _pieces(path, strict, lambda handle: handle.readline(limit))
-
-
-def blocks(path: Path, strict: bool) -> Iterator[str]:
-    """The same in blocks of `BLOCK` characters."""
-    return _pieces(path, strict, lambda handle: handle.read(BLOCK))
-
-
-def whole_lines(path: Path, strict: bool) -> Iterator[str]:
-    """Lines of any length up to `LONGEST_LINE`; Broken beyond it."""
-    for number, line in enumerate(lines(path, LONGEST_LINE, strict), start=1):
+    found = _pieces(path, strict, lambda handle: handle.readline(LONGEST_LINE))
+    for number, line in enumerate(found, start=1):
         if len(line) == LONGEST_LINE:
             raise too_long(f"{path}, line {number}")
         yield line
+
+
+def blocks(path: Path, strict: bool) -> Iterator[str]:
+    """The same in blocks of `BLOCK` characters, lines of any length."""
+    return _pieces(path, strict, lambda handle: handle.read(BLOCK))
+
+
+def blocks_of_lines(path: Path, strict: bool, limit: int) -> Iterator[str]:
+    """The same in blocks that end with a line; a line of more than `limit` characters is cut there."""
+
+    def read(handle: io.TextIOWrapper) -> str:
+        block = handle.read(BLOCK)
+        begun = len(block) - 1 - block.rfind("\n")
+        return block + handle.readline(limit - begun) if begun else block
+
+    return _pieces(path, strict, read)
 
 
 def too_long(where: str) -> Broken:

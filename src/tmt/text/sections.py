@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from io import StringIO
 
 FEWEST_DOCUMENTS = 20
 SECTIONS = 100
 SHORTEST = 64
 LONGEST = 2**21
 
-_PARAGRAPHS = re.compile(r"(?<=\n)(?:[ \t]*\r?\n)+")
-_LINES = re.compile(r"\n")
+_BLANK_LINES = re.compile(r"(?<=\n)(?:[ \t]*\r?\n)+")
 
 
 def section_size(characters: int) -> int:
@@ -42,20 +42,20 @@ def _sections(document: str, size: int) -> Iterator[str]:
 
 def _pieces(document: str, size: int) -> Iterator[str]:
     """Paragraphs; lines of long paragraphs; spans of long lines."""
-    for paragraph in _split_after(_PARAGRAPHS, document):
+    for paragraph in _paragraphs(document):
         if len(paragraph) <= 2 * size:
             yield paragraph
             continue
-        for line in _split_after(_LINES, paragraph):
+        for line in StringIO(paragraph, newline="\n"):
             if len(line) <= 2 * size:
                 yield line
             else:
                 yield from (line[i : i + size] for i in range(0, len(line), size))
 
 
-def _split_after(boundary: re.Pattern[str], text: str) -> Iterator[str]:
+def _paragraphs(text: str) -> Iterator[str]:
     start = 0
-    for match in boundary.finditer(text):
+    for match in _BLANK_LINES.finditer(text):
         yield text[start : match.end()]
         start = match.end()
     if start < len(text):
