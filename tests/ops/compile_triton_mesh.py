@@ -59,7 +59,7 @@ def draw_inputs() -> MeshInputs:
         v=normal(batch, keys, heads, width),
         positions=torch.arange(queries).expand(batch, -1),
         window=16,
-        neighbours=torch.full((batch, queries, 16), -1),
+        neighbours=torch.full((batch, queries, 16), -1, dtype=torch.int32),
         similarity=SimilarityBias(
             torch.randn(batch, queries, routing), torch.randn(batch, keys, routing), torch.ones(heads)
         ),

@@ -121,7 +121,7 @@ def test_more_anchors_than_a_block_holds(rows: int):
 
 def test_many_queries_may_choose_one_key():
     inputs = on_device(draw_inputs(queries=20, keys=21, window=1, dtype=torch.float32))
-    inputs.neighbours = (inputs.positions[..., None] > 0).long() - 1
+    inputs.neighbours = (inputs.positions[..., None] > 0).int() - 1
     check(inputs)
 
 

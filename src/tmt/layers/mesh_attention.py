@@ -1,11 +1,13 @@
 """Attention over a graph that is rebuilt as the text is read (specs: TMT §3)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
@@ -53,10 +55,15 @@ class MeshResult:
     update: Tensor
     """(n, D) of the running rows."""
     carry: Carry
-    inputs: MeshInputs
-    """What the operation read, kept for inspection."""
+    read: Callable[[], MeshInputs]
+    """Makes what the operation read, from less than that."""
     anchor_weights: Tensor | None
     """(n, M), mean over heads."""
+
+    @property
+    def inputs(self) -> MeshInputs:
+        """What the operation read, made again for inspection."""
+        return self.read()
 
 
 class MeshAttention(nn.Module):
@@ -114,9 +121,8 @@ class MeshAttention(nn.Module):
         """
         turned = (rows.take(rotation[0]), rows.take(rotation[1]))
         carry = self._renew(carry, *sources, turned if sources[1] is rows else rotation)
-        heads = self.heads.query_heads(x)
         inputs = MeshInputs(
-            q=rows.pack(self.heads.query_norm(heads, turned)),
+            q=rows.pack(self.heads.query_heads(x)),
             k=cache.append(carry.k),
             v=cache.append(carry.v),
             positions=rows.packed_positions,
@@ -133,23 +139,25 @@ class MeshAttention(nn.Module):
             keys = cache.append(carry.routing)
             inputs.similarity = SimilarityBias(rows.pack(routing), keys, self.similarity_gain)
             inputs.neighbours = self._neighbours(inputs, inputs.similarity, rows, carry, cache)
-        if anchors is not None:
-            keys, values = self.project(anchors, cache)
-            inputs.anchors = Anchors(self._anchor_scores(heads, turned, keys, rows), values)
-        output, weights = mesh_attention(inputs)
+        bank = None if anchors is None else self.project(anchors, cache)
+        turned = (rows.pack(turned[0]).flatten(0, 1), rows.pack(turned[1]).flatten(0, 1))
+        read = partial(self._finished, inputs, turned, bank)
+        output, weights = _attend(read, attention_impl(inputs.q, inputs.window))
         weights = None if weights is None else rows.unpack(weights)
-        return MeshResult(self.heads.merge(rows.unpack(output)), carry, inputs, weights)
+        return MeshResult(self.heads.merge(rows.unpack(output)), carry, read, weights)
 
-    def _anchor_scores(self, heads: Tensor, turned: Rotation, keys: Tensor, rows: Rows) -> Tensor:
-        """(B, T', H, M); the queries that they are products of are made again going back, and not kept."""
-        rotation = turned if self.anchor_query == "rotated" else None
-
-        def scores(heads: Tensor, keys: Tensor) -> Tensor:
-            return anchor_scores(rows.pack(self.heads.query_norm(heads, rotation)), keys)
-
-        if not torch.is_grad_enabled():
-            return scores(heads, keys)
-        return checkpoint(scores, heads, keys, use_reentrant=False, preserve_rng_state=False)
+    def _finished(
+        self, inputs: MeshInputs, rotation: Rotation, bank: tuple[Tensor, Tensor] | None
+    ) -> MeshInputs:
+        """The inputs with their queries (B, T', H, E) normalised and turned by a rotation (B·T', E/2), and
+        with the anchors whose keys and values are in the bank."""
+        heads = inputs.q.flatten(0, 1)
+        inputs = replace(inputs, q=self.heads.query_norm(heads, rotation).view_as(inputs.q))
+        if bank is not None:
+            rotated = self.anchor_query == "rotated"
+            q = inputs.q if rotated else self.heads.query_norm(heads).view_as(inputs.q)
+            inputs.anchors = Anchors(anchor_scores(q, bank[0]), bank[1])
+        return inputs
 
     def flops(
         self, positions: Tensor, rows: int, sources: int, banks: tuple[int, int], extra_window: int = 0
@@ -230,6 +238,20 @@ class MeshAttention(nn.Module):
         neighbours = build_graph(similarity.q, similarity.k, inputs.positions, spec, earliest, means)
         carry.neighbours = _merged(rows, carry.neighbours, rows.unpack(neighbours), missing=-1)
         return neighbours
+
+
+def _attend(read: Callable[[], MeshInputs], impl: str) -> tuple[Tensor, Tensor | None]:
+    """Attention over what is read. Going back, the fused operator's inputs are made again, not its output;
+    the blocked path saves little of them, and makes its own products again."""
+
+    def attend() -> tuple[Tensor, Tensor | None]:
+        return mesh_attention(read())
+
+    if impl != "fused" or not torch.is_grad_enabled():
+        return attend()
+    kept = [torch.ops.tmt.mesh_attention.default]
+    contexts = partial(create_selective_checkpoint_contexts, kept)
+    return checkpoint(attend, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
 
 
 def _merged(rows: Rows, old: Tensor | None, new: Tensor | None, missing: int = 0) -> Tensor | None:

@@ -1,7 +1,9 @@
 """Root-mean-square (Zhang & Sennrich, 2019) and layer normalisation (Ba et al., 2016)."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from tmt.layers.rotary import Rotation, rotate
 from tmt.ops import norm
@@ -45,8 +47,23 @@ class LayerNorm(nn.LayerNorm):
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Rows (…, R) divided by their length; zero stays zero."""
-    if norm.available(x):
-        width = x.shape[-1]
-        return norm.rms_norm(x, x.new_full((width,), width**-0.5), eps=1e-24)
-    return F.normalize(x, dim=-1)
+    """Rows (…, R) divided by their length; zero stays zero. Of the two only the result is kept."""
+    return _UnitRows.apply(x)
+
+
+class _UnitRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        width, length = x.shape[-1], torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        if norm.available(x):
+            y = norm.rms_norm(x, x.new_full((width,), width**-0.5), eps=1e-24)
+        else:
+            y = F.normalize(x, dim=-1)
+        ctx.save_for_backward(y, length)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):  # pyrefly: ignore[bad-override]
+        y, length = ctx.saved_tensors
+        return (grad - y * (y * grad).sum(-1, keepdim=True)) / length.clamp(min=1e-12)
