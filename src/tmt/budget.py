@@ -27,10 +27,9 @@ class Budget:
 
     def __post_init__(self):
         """Validate every field."""
-        if sum(getattr(self, name) is not None for name in BUDGETS) != 1:
-            raise InputError(
-                f"give one of {', '.join(BUDGETS)} and no other; --minutes null takes back a recipe's minutes"
-            )
+        given = [f"{name}={getattr(self, name)}" for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InputError(f"give one of {', '.join(BUDGETS)}, not {' and '.join(given) or 'none'}")
         require(self.amount > 0, self, self.budget, "must be above zero")
 
     @property
