@@ -145,7 +145,7 @@ def test_a_budget_takes_back_the_other_of_a_lower_layer(below: str, above: str, 
     named = above.removeprefix("--").split("=")[0]
     assert {config[f"train.{name}"] for name in ("steps", "minutes")} == {2, None}
     assert config[f"train.{named}"] == 2
-    with pytest.raises(InputError, match="give one of .*, not steps=9 and minutes=9"):
+    with pytest.raises(InputError, match=r"give one of .*, not steps=9 and minutes=9"):
         resolved(tmp_path / "r.yaml", "steps: 9\nminutes: 9")
 
 
