@@ -40,7 +40,7 @@ def test_the_whole_visit_can_be_tried_out_on_a_cpu(tmp_path: Path, cache: Path):
     assert all(row["equal"] for row in parity)
     trained = {row["name"]: row for row in rows if row["part"] == "training"}
     assert {"transformer", "tmt"} <= trained.keys()
-    assert all(0 < trained[name]["peak_share"] < 1 for name in ("transformer", "tmt"))
+    assert all(trained[name]["peak_share"] > 0 for name in ("transformer", "tmt"))
     scores = [row["valid_bits_per_byte"] for row in rows if row["part"].startswith("learning")]
     assert len(scores) == 3
     assert all(6 < score < 10 for score in scores)
