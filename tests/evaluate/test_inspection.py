@@ -33,7 +33,7 @@ def test_attention_agrees_with_the_graph(layer: int | None):
     assert [r["position"] for r in records if r["attends"] is not None] == ran
     for row, position in enumerate(ran):
         record = records[position]
-        kept = kept_keys(trace.mesh.inputs, 0, row)
+        kept = kept_keys(trace.mesh.read(), 0, row)
         assert {a["position"] for a in record["attends"]} == set(kept) - {position}
         assert all((a["kind"] == "window") == (position - a["position"] < 3) for a in record["attends"])
         weights = [a["weight"] for a in record["attends"]]

@@ -1,7 +1,8 @@
 """What a layer of the mesh keeps for the backward pass, and that making the rest again changes nothing."""
 
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -20,8 +21,11 @@ from tmt.ops.mesh import GraphSpec, cpu
 LENGTH, WIDTH = 40, 64
 
 
-def gradients(anchor_query: Any = "unrotated", left: int = 0) -> list[Tensor]:
-    """Output, and gradients of the input, the anchors and all parameters; `left` tokens have left before."""
+def outcome(anchor_query: Any = "unrotated", left: int = 0) -> tuple[Tensor, list[Tensor]]:
+    """A sum over the output, and what it depends on: the input, the anchors and all parameters.
+
+    So many tokens have left before.
+    """
     torch.manual_seed(0)
     options: dict[str, Any] = {"similarity": "cosine", "decay": "data", "decay_rate": 0.1, "routing_dim": 32}
     options |= {"builds_graph": True, "streams_memory": False, "anchor_query": anchor_query}
@@ -34,7 +38,7 @@ def gradients(anchor_query: Any = "unrotated", left: int = 0) -> list[Tensor]:
     rotation = attention.heads.rotation(everyone.positions)
     result = attention(rows.take(x), rows, (x, everyone), None, rotation, cache, anchors)
     total = (result.update * torch.randn(result.update.shape)).sum()
-    return [result.update.detach(), *torch.autograd.grad(total, [x, anchors, *attention.parameters()])]
+    return total, [x, anchors, *attention.parameters()]
 
 
 @contextmanager
@@ -69,19 +73,43 @@ def operator_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_what_is_made_again_has_the_same_bits(
     anchor_query: str, left: int, operator_calls: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    again = gradients(anchor_query, left)
+    total, wanted = outcome(anchor_query, left)
+    again = torch.autograd.grad(total, wanted)
     assert operator_calls == ["forward", "backward"]
-    monkeypatch.setattr(layer, "checkpoint", lambda attend, *arguments, **_: attend(*arguments))
-    for a, b in zip(again, gradients(anchor_query, left), strict=True):
+    monkeypatch.setattr(layer, "checkpoint", lambda function, *arguments, **_: function(*arguments))
+    monkeypatch.setattr(layer, "made_again", lambda *_: nullcontext())
+    kept, wanted = outcome(anchor_query, left)
+    assert torch.equal(total, kept)
+    for a, b in zip(again, torch.autograd.grad(kept, wanted), strict=True):
         assert torch.equal(a, b)
 
 
 @pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
-def test_neither_scores_nor_rotated_queries_are_kept():
-    with kept_tensors() as kept:
-        gradients()
-    assert kept
-    assert not {(2, LENGTH, 2, 5), (2, LENGTH, 2, WIDTH // 2)} & {tuple(x.shape) for x in kept}
+def test_neither_scores_nor_rotated_queries_are_kept(monkeypatch: pytest.MonkeyPatch):
+    """A tensor that an operator keeps keeps its Python object alive."""
+    made: list[weakref.ref[Tensor]] = []
+    finished = MeshAttention._finished
+
+    def watched(*arguments: Any) -> Any:
+        inputs = finished(*arguments)
+        made.extend(map(weakref.ref, (inputs.q, inputs.anchors.scores)))
+        return inputs
+
+    monkeypatch.setattr(MeshAttention, "_finished", watched)
+    total, _ = outcome()
+    assert [ref() for ref in made] == [None, None]
+    monkeypatch.setattr(layer, "made_again", lambda *_: nullcontext())
+    made.clear()
+    total, _ = outcome()
+    assert None not in [ref() for ref in made]
+    assert total.requires_grad
+
+
+@pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
+def test_one_may_go_back_twice():
+    total, wanted = outcome()
+    first, second = (torch.autograd.grad(total, wanted, retain_graph=True) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

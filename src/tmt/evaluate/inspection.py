@@ -106,7 +106,7 @@ def _add_depth(records: list[dict[str, Any]], output: TMTOutput, n_layers: int) 
 
 def _add_attention(records: list[dict[str, Any]], trace: LayerTrace, layer: int, top: int) -> None:
     """Add the strongest weights (mean over heads) of one layer; under decay they sum to less than 1."""
-    inputs, rows = trace.mesh.inputs, trace.rows
+    inputs, rows = trace.mesh.read(), trace.rows
     weights = rows.unpack(mesh_attention(inputs)[1].mean(2)).cpu()
     own = dict(zip(rows.positions.tolist(), weights, strict=True))
     for t, record in enumerate(records):

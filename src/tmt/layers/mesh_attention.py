@@ -7,12 +7,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
+from torch.utils.checkpoint import checkpoint
 
 from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
 from tmt.layers.decay import DistanceDecay, ForgetGate
 from tmt.layers.linear import Linear
+from tmt.layers.made_again import made_again
 from tmt.layers.norm import unit_rows
 from tmt.layers.rotary import Rotation
 from tmt.layers.rows import Rows
@@ -55,15 +56,12 @@ class MeshResult:
     update: Tensor
     """(n, D) of the running rows."""
     carry: Carry
+    inputs: MeshInputs
+    """What the operation read, but for the norm and rotation of queries, and for the anchors."""
     read: Callable[[], MeshInputs]
-    """Makes what the operation read, from less than that."""
+    """Makes from them all that it read."""
     anchor_weights: Tensor | None
     """(n, M), mean over heads."""
-
-    @property
-    def inputs(self) -> MeshInputs:
-        """What the operation read, made again for inspection."""
-        return self.read()
 
 
 class MeshAttention(nn.Module):
@@ -144,20 +142,28 @@ class MeshAttention(nn.Module):
         read = partial(self._finished, inputs, turned, bank)
         output, weights = _attend(read, attention_impl(inputs.q, inputs.window))
         weights = None if weights is None else rows.unpack(weights)
-        return MeshResult(self.heads.merge(rows.unpack(output)), carry, read, weights)
+        return MeshResult(self.heads.merge(rows.unpack(output)), carry, inputs, read, weights)
 
     def _finished(
         self, inputs: MeshInputs, rotation: Rotation, bank: tuple[Tensor, Tensor] | None
     ) -> MeshInputs:
         """The inputs with their queries (B, T', H, E) normalised and turned by a rotation (B·T', E/2), and
         with the anchors whose keys and values are in the bank."""
-        heads = inputs.q.flatten(0, 1)
-        inputs = replace(inputs, q=self.heads.query_norm(heads, rotation).view_as(inputs.q))
-        if bank is not None:
-            rotated = self.anchor_query == "rotated"
-            q = inputs.q if rotated else self.heads.query_norm(heads).view_as(inputs.q)
-            inputs.anchors = Anchors(anchor_scores(q, bank[0]), bank[1])
-        return inputs
+        q = self.heads.query_norm(inputs.q.flatten(0, 1), rotation).view_as(inputs.q)
+        if bank is None:
+            return replace(inputs, q=q)
+        scores = self._anchor_scores(inputs.q, rotation if self.anchor_query == "rotated" else None, bank[0])
+        return replace(inputs, q=q, anchors=Anchors(scores, bank[1]))
+
+    def _anchor_scores(self, heads: Tensor, rotation: Rotation | None, keys: Tensor) -> Tensor:
+        """(B, T', H, M); the queries that they are products of are made again going back, and not kept."""
+
+        def scores(heads: Tensor, keys: Tensor) -> Tensor:
+            return anchor_scores(self.heads.query_norm(heads.flatten(0, 1), rotation).view_as(heads), keys)
+
+        if not torch.is_grad_enabled():
+            return scores(heads, keys)
+        return checkpoint(scores, heads, keys, use_reentrant=False, preserve_rng_state=False)
 
     def flops(
         self, positions: Tensor, rows: int, sources: int, banks: tuple[int, int], extra_window: int = 0
@@ -241,17 +247,19 @@ class MeshAttention(nn.Module):
 
 
 def _attend(read: Callable[[], MeshInputs], impl: str) -> tuple[Tensor, Tensor | None]:
-    """Attention over what is read. Going back, the fused operator's inputs are made again, not its output;
-    the blocked path saves little of them, and makes its own products again."""
+    """Attention over what is read; the fused operator keeps neither queries nor scores for its way back.
 
-    def attend() -> tuple[Tensor, Tensor | None]:
-        return mesh_attention(read())
+    The blocked path saves little of them, and makes its own products again; a compiler decides by itself.
+    """
+    inputs = read()
+    if impl != "fused" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return mesh_attention(inputs)
+    with made_again(_remade(inputs), lambda: _remade(read())):
+        return mesh_attention(inputs)
 
-    if impl != "fused" or not torch.is_grad_enabled():
-        return attend()
-    kept = [torch.ops.tmt.mesh_attention.default]
-    contexts = partial(create_selective_checkpoint_contexts, kept)
-    return checkpoint(attend, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+
+def _remade(inputs: MeshInputs) -> list[Tensor]:
+    return [inputs.q] if inputs.anchors is None else [inputs.q, inputs.anchors.scores]
 
 
 def _merged(rows: Rows, old: Tensor | None, new: Tensor | None, missing: int = 0) -> Tensor | None:

@@ -54,7 +54,7 @@ def anchor_scores(q: Tensor, keys: Tensor) -> Tensor:
     """
     with torch.autocast(q.device.type, enabled=False):
         q, keys = at_least_float32(q), at_least_float32(keys) * q.shape[-1] ** -0.5
-        return (q.transpose(1, 2) @ keys.permute(0, 2, 3, 1)).transpose(1, 2)
+        return (q.transpose(1, 2) @ keys.permute(0, 2, 3, 1)).transpose(1, 2).contiguous()
 
 
 @dataclass
