@@ -143,12 +143,6 @@ def test_bfloat16_by_accelerator(monkeypatch: pytest.MonkeyPatch):
     assert not machine.multiplies_bf16(torch.device("xpu"))
 
 
-@pytest.mark.parametrize(("kind", "lanes"), [("AVX512", 16), ("AVX2", 8), ("DEFAULT", 4), ("NEON", 4)])
-def test_lanes(kind: str, lanes: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: kind)
-    assert machine.vector_lanes() == lanes
-
-
 @pytest.fixture(params=[True, False])
 def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     monkeypatch.setattr(machine, "multiplies_bf16", lambda device: request.param)

@@ -4,7 +4,7 @@ Its ```sh and ```python blocks run in order in one folder. Lines that start with
 `python scripts/` are run; others (make, pip, git, venv) are not. Each command is the printed one with
 the options of SHORTER appended, which win over its own; a training command moreover reads a small file
 in place of a corpus other than the embedded one, has size nano, and cuts bytes in place of a tokenizer
-from the hub. `--resume` runs as printed.
+from the hub. `--resume` runs as printed, and a study file is replaced by one of a single step.
 """
 
 import dataclasses
@@ -36,7 +36,16 @@ SHORTER = {
     "pack": ["--tokens=256", "--check=300", "--limit=null"],
     "tasks": ["--steps=2"],
     "bench": ["--seconds=0.01", "--lengths=32", "--batch-size=1"],
+    "study": ["--slots=1"],
 }
+STUDY = """
+base: transformer
+seeds: [1]
+budget: {{steps: 1}}
+train: {{preset: nano, data: {corpus}, tokenizer: bytes, batch_size: 1, seq_len: 64}}
+runs: {{transformer: {{arch: transformer}}}}
+evaluations: {{valid: {{split: valid, context: 64, limit: 64}}}}
+"""
 
 
 def commands(block: str) -> list[str]:
@@ -61,6 +70,9 @@ def run(line: str, corpus: Path) -> int:
     if name == "train":
         shorter = [*shorter, *replaced(words, "--data", "sotu", str(corpus))]
         shorter += replaced(words, "--tokenizer", r"(?!hf:).*", "bytes")
+    if name == "study":
+        Path("study.yaml").write_text(STUDY.format(corpus=corpus), encoding="utf-8")
+        words[0] = "study.yaml"
     return main([name, *words, *([] if "--resume" in words else shorter)])
 
 

@@ -40,13 +40,6 @@ def multiplies_bf16(device: "torch.device") -> bool:
     return not emulated and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def vector_lanes() -> int:
-    """float32 numbers in a vector of torch's kernels: 16 with AVX-512, 8 with AVX2, 4 with NEON or SSE."""
-    import torch
-
-    return {"AVX512": 16, "AVX2": 8, "SVE256": 8}.get(torch.backends.cpu.get_cpu_capability(), 4)
-
-
 def usable_cores() -> int:
     """Cores that this process may really use, at least 1: its affinity, and the quota of its container."""
     return max(1, int(min([len(_affinity()), *_quotas()])))

@@ -77,7 +77,7 @@ def test_the_adaptive_score_shows_both_figures(
 ):
     monkeypatch.setenv("COLUMNS", "120")
     command = ("score", lossy, *FEW, "--window=16", "--chunk=32", "--out", tmp_path)
-    (plain,) = json.loads(tmt(*command, "--json").out)
+    plain = json.loads(tmt(*command, "--json").out)
     scores = plain["passes"]["adapted"]
     assert plain["bytes_of"] == "normalised text"
     assert scores["raw_bpb"] * scores["raw_bytes"] == pytest.approx(scores["bpb"] * scores["bytes"])
@@ -89,7 +89,7 @@ def test_the_adaptive_score_shows_both_figures(
     assert f"{scores['raw_bpb']:.4f}" in shown.out
     assert "can spell" in shown.err
     assert "another model, stream or settings" in tmt(*command, "--raw-bytes").complaint
-    (raw,) = json.loads(tmt(*command[:-2], "--raw-bytes", "--json").out)
+    raw = json.loads(tmt(*command[:-2], "--raw-bytes", "--json").out)
     assert raw["bytes_of"] == "text"
     assert raw["passes"]["adapted"]["bpb"] == pytest.approx(scores["raw_bpb"])
 

@@ -245,7 +245,9 @@ def test_channel_sum():
     assert torch.equal(channel_sum(torch.ones(2, 5, 3)), torch.tensor([1.0, 2, 3]).expand(2, 3))
 
 
-def test_the_choice_follows_length_and_type():
+def test_the_choice_follows_length_and_type(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tmt.machine.multiplies_bf16", lambda device: True)
+
     def choice(length: int, dtype: torch.dtype, taps: int = 4096, device: str = "cpu") -> str:
         return toeplitz_impl(
             torch.empty(1, length, 1, 1, dtype=dtype, device=device), torch.empty(1, 1, taps, device=device)

@@ -13,10 +13,7 @@ NumberFormat = Literal["float32", "float64", "bfloat16"]
 
 @dataclass(frozen=True)
 class VerifyOptions(Options):
-    """Hold any causal language model to the rules: no look ahead, no leak between rows, cached = whole, …
-
-    Exit code 0 when every rule holds, 1 when one is broken.
-    """
+    """Hold any causal language model to its promises, such as not looking ahead; exit code 1 where one breaks."""
 
     target: str
     """Run folder, artifact, file.py:Name, package.module:name (a class or function that makes a model), or
