@@ -63,7 +63,7 @@ def _measure(folder: Path, code: str) -> dict[str, Any]:
 
 def tmt(arguments: list[str]) -> str:
     """Standard output of a `tmt` command; ends the program where it fails."""
-    done = subprocess.run([sys.executable, "-m", "tmt", *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "tmt", *arguments], capture_output=True, encoding="utf-8")
     if done.returncode:
         sys.exit(f"tmt {' '.join(arguments)} failed:\n{done.stderr}")
     return done.stdout

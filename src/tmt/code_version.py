@@ -12,13 +12,14 @@ SOURCE = Path(__file__).parent
 @cache
 def code_version() -> str:
     """The commit of this code, with "+" where files differ from it; without a repository, the version."""
-    git = ["git", "-C", str(SOURCE)]
     try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=True)
-        head = subprocess.run(
-            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        )
-        changed = subprocess.run([*git, "status", "--porcelain", "--", "."], capture_output=True, text=True)
+        _git("ls-files", "--error-unmatch", "__init__.py")
+        changed = "+" if _git("status", "--porcelain", "--", ".") else ""
+        return _git("rev-parse", "--short=12", "HEAD") + changed
     except (OSError, subprocess.CalledProcessError):
         return f"version {__version__}"
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(SOURCE), *arguments]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()

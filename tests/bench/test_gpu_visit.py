@@ -26,7 +26,7 @@ QUICK = Visit("cpu", quick=True)
 BACKWARD_ON_CPU = "FlexAttention does not support backward on CPU"
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 def test_the_whole_visit_can_be_tried_out_on_a_cpu(tmp_path: Path, cache: Path):
     command = [sys.executable, "-m", "tmt.bench.gpu", "--device=cpu", "--quick", f"--out={tmp_path / 'out'}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -29,7 +29,7 @@ def table_of(study_file: Path, folder: Path) -> str:
     return re.sub(r"(\| [\d.]+ ){2}\|$", "|", text, flags=re.MULTILINE)
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_run_killed_at_ten_moments_gives_the_same_table(study_file: Path, tmp_path: Path):
     command = [sys.executable, HERE / "killed.py", study_file, tmp_path, "fast-1"]

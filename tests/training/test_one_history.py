@@ -69,7 +69,7 @@ def splits(folder: Path, *shards: list[int], dtype: Any = np.uint16) -> TokenSpl
         write_shard(folder / f"{index}.bin", np.array(tokens, dtype=dtype))
         files.append(Shard.open(folder / f"{index}.bin"))
     train, held = TokenStream(files[:-1]), TokenStream(files[-1:])
-    return TokenSplits(train, held, held, documents={}, bytes={})
+    return TokenSplits(train, held, held, documents={}, bytes={}, kept={})
 
 
 def test_the_key_is_that_of_the_tokens(tmp_path: Path):

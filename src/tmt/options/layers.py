@@ -33,7 +33,7 @@ SECTIONS = ("model", "optim", "train")
 """Options that hold fields by name."""
 RATES = ("optim.lr", "optim.adamw_lr", "optim.small_lr")
 """What `lr` sets where AdamW trains everything."""
-ENDS = frozenset(f"train.{name}" for name in BUDGETS)
+ENDS = [f"train.{name}" for name in BUDGETS]
 """Ways to say one thing: a layer that gives one takes back the others of the layers below."""
 
 
@@ -70,5 +70,5 @@ def _fields(layer: Layer, rates: Iterable[str]) -> dict[str, Any]:
         fields |= {f"{section}.{name}": value for name, value in layer.get(section, {}).items()}
     fields |= parse_overrides(layer.get("set", []))
     if any(fields.get(end) is not None for end in ENDS):
-        fields = {**dict.fromkeys(ENDS), **fields}
+        fields |= {end: None for end in ENDS if end not in fields}
     return fields

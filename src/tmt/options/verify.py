@@ -13,7 +13,7 @@ NumberFormat = Literal["float32", "float64", "bfloat16"]
 
 @dataclass(frozen=True)
 class VerifyOptions(Options):
-    """Hold any causal language model to its promises, such as not looking ahead; exit code 1 where one breaks."""
+    """Hold any causal language model to its promises, such as not looking ahead; 1 where one is broken."""
 
     target: str
     """Run folder, artifact, file.py:Name, package.module:name (a class or function that makes a model), or

@@ -106,7 +106,7 @@ def _evaluate(evaluation: Evaluation, work: Path, tmt: Tmt) -> dict[str, Any]:
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock that no other process has; it goes with the process, however that ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
