@@ -37,6 +37,7 @@ SHORTER = {
     "tasks": ["--steps=2"],
     "bench": ["--seconds=0.01", "--lengths=32", "--batch-size=1"],
     "study": ["--slots=1"],
+    "verify": ["--length=12", "--only=future,cached"],
 }
 STUDY = """
 base: transformer
