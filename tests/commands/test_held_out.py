@@ -55,6 +55,17 @@ def test_all_of_a_text_that_the_run_never_saw_is_scored(
         assert (record["split"], record["data"]) == ("all", str(mine))
 
 
+@pytest.mark.parametrize("measure", [EvaluateOptions, ScoreOptions])
+def test_what_was_read_of_a_folder_is_said(
+    measure, runs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "mine.txt").write_text(text(9, 1), encoding="utf-8")
+    (tmp_path / "picture.png").write_bytes(b"png")
+    options = measure(run=runs["transformer"], data=str(tmp_path), device="cpu", limit=64)
+    evaluate(options) if measure is EvaluateOptions else score(options)
+    assert "picture.png" in capsys.readouterr().err
+
+
 def test_documents_come_uncut_and_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMT_CACHE", str(tmp_path / "cache"))
     mine = tmp_path / "mine.txt"

@@ -49,6 +49,8 @@ def scored_text(run: Run, data: str | None, part: Part | None) -> ScoredText:
     if part is None:
         part = "test" if is_own or source.names_splits else "all"
     splits = source.whole(run.tokenizer) if part == "all" else source.tokens(run.tokenizer)
+    for line in () if data is None else splits.notes:
+        tell(line)
     if part == "test" and part not in splits.documents:
         tell(f"{source.name} has no test files: scoring the validation split")
         part = "valid"
