@@ -49,6 +49,7 @@ TRAINING = {
     "--seq-len=5000": ["valid split", "too few for seq_len=5000", "shorter --seq-len"],
     "--steps=many": ["steps='many' is not of type int or null"],
     "--steps=0": ["steps=0", "above zero"],
+    "--text-field=body": ["text_field=body", "has no rows", "leave it out"],
     "--minutes=1": ["give one of", "not steps=2 and minutes=1.0"],
     "--lr=-1": ["lr=-1.0", "above zero"],
     "--seed=-1": ["seed=-1"],

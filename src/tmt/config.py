@@ -17,7 +17,7 @@ from tmt.budget import Budget
 from tmt.errors import InputError, unknown
 from tmt.model.checks import changed, require, require_effect, require_positive
 from tmt.overrides import section_of
-from tmt.text import Reading, Split, require_corpus
+from tmt.text import Reading, Split, is_plain_text, require_corpus
 from tmt.whole_file import replaced
 
 if TYPE_CHECKING:
@@ -42,9 +42,12 @@ class DataConfig(Reading):
     hf:NAME; auto: that of the token files, for text bpe:4096, or as many as it yields."""
 
     def check(self) -> None:
-        """InputError where there is plainly no such text or tokenizer; opening them finds the rest."""
-        for source in (self.source, *self._held().values()):
+        """InputError where there is plainly no such text, field or tokenizer; opening them finds the rest."""
+        sources = (self.source, *self._held().values())
+        for source in sources:
             require_corpus(source)
+        if self.text_field != Reading.text_field and all(map(is_plain_text, sources)):
+            raise InputError(f"text_field={self.text_field}, but {self.source} has no rows; leave it out")
         if self.tokenizer != "auto":
             from tmt.tokens import require_tokenizer
 

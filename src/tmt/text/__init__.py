@@ -3,7 +3,7 @@
 from tmt.text.corpus import PARTS, SPLITS, Corpus, Part, Split
 from tmt.text.held_out import HeldOutCorpus
 from tmt.text.reading import Reading
-from tmt.text.sources import open_corpus, require_corpus
+from tmt.text.sources import is_plain_text, open_corpus, require_corpus
 
 __all__ = [
     "PARTS",
@@ -13,6 +13,7 @@ __all__ = [
     "Part",
     "Reading",
     "Split",
+    "is_plain_text",
     "open_corpus",
     "require_corpus",
 ]

