@@ -1,7 +1,6 @@
 """The record of one run: what it was made with, and every figure that a table needs."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from tmt import machine
 from tmt.code_version import code_version
 from tmt.errors import InputError
 from tmt.options.study_file import Evaluation, Job
+from tmt.whole_file import replaced
 
 RECORD = "record.json"
 
@@ -91,15 +91,9 @@ def plain(value: Any) -> Any:
 
 def write_whole(path: Path, text: str) -> None:
     """Replace a file at one stroke; InputError where that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replaced(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

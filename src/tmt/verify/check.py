@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 
 from tmt.errors import InputError, unknown
+from tmt.text.reason import reason
 from tmt.verify.differences import Difference
 from tmt.verify.probe import Probe
 from tmt.verify.report import Finding, Report
@@ -78,8 +79,7 @@ def _finding(rule: Rule, probe: Probe, dtype: str) -> Finding:
     except NotOfferedError as error:
         return Finding(**about, verdict="not claimed", where=str(error))
     except Exception as error:
-        line = (str(error).splitlines() or [""])[0]
-        return Finding(**about, verdict="broken", where=f"raises {type(error).__name__}: {line}")
+        return Finding(**about, verdict="broken", where=f"raises {type(error).__name__}: {reason(error)}")
     worst = max(differences, key=lambda difference: difference.size, default=Difference(0.0))
     holds = worst.size <= limit
     return Finding(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tmt.errors import InputError
+from tmt.text.reason import reason
 from tmt.verify.subject import NotOfferedError, Subject
 
 
@@ -44,9 +45,8 @@ class Plain(Subject):
             with torch.no_grad():
                 result = self.logits(tokens)
         except Exception as error:
-            line = (str(error).splitlines() or [""])[0]
             raise InputError(
-                f"{self.name} cannot read tokens (1, 2): {type(error).__name__}: {line}"
+                f"{self.name} cannot read tokens (1, 2): {type(error).__name__}: {reason(error)}"
             ) from error
         if not isinstance(result, Tensor):
             raise InputError(

@@ -13,6 +13,7 @@ from torch import nn
 from tmt.checkpoint import load_run
 from tmt.errors import InputError, unknown
 from tmt.model.base import LanguageModel
+from tmt.text.reason import reason
 from tmt.verify.native import Native
 from tmt.verify.plain import Plain
 from tmt.verify.subject import Subject
@@ -66,8 +67,7 @@ def _from_transformers(target: str, name: str) -> Subject:
     try:
         model = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
     except Exception as error:
-        line = (str(error).splitlines() or [""])[0]
-        raise InputError(f"cannot open {target}: {line}") from error
+        raise InputError(f"cannot open {target}: {reason(error)}") from error
     return HuggingFace(model, target)
 
 
@@ -86,8 +86,7 @@ def _module(place: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise InputError(f"cannot import {place}: {error}; a target is {FORMS}") from error
     except Exception as error:
-        line = (str(error).splitlines() or [""])[0]
-        raise InputError(f"importing {place} raises {type(error).__name__}: {line}") from error
+        raise InputError(f"importing {place} raises {type(error).__name__}: {reason(error)}") from error
 
 
 def _made(module: ModuleType, name: str, target: str) -> Any:
@@ -107,8 +106,7 @@ def _made(module: ModuleType, name: str, target: str) -> Any:
         torch.manual_seed(0)
         return value()
     except Exception as error:
-        line = (str(error).splitlines() or [""])[0]
-        raise InputError(f"{target} raises {type(error).__name__}: {line}") from error
+        raise InputError(f"{target} raises {type(error).__name__}: {reason(error)}") from error
 
 
 @torch.no_grad()

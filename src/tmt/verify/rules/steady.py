@@ -1,6 +1,5 @@
 """The same again, finite at the extremes, unharmed by conversions."""
 
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,8 +43,7 @@ def _formats(probe: Probe) -> Iterator[Difference]:
     wider = probe.subject.converted(torch.float64).converted(probe.subject.dtype)
     words = "the logits of position {} move when weights go to float64 and back"
     yield from farthest(wider.logits(tokens), probe.whole, lambda _, at: words.format(at))
-    read = copy.copy(probe.subject)
-    read.module = copy.deepcopy(probe.subject.module)
+    read = probe.subject.converted(probe.subject.dtype)
     with TemporaryDirectory(prefix="tmt-") as folder:
         path = Path(folder) / "model.safetensors"
         state = read.module.state_dict()
