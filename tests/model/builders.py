@@ -212,18 +212,8 @@ def _rows_of_their_own() -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:
 
 SWITCHES.update(list(_rows_of_their_own()))
 
-TRANSFORMS = {"toeplitz-fft"}
-"""A transform meets all tokens: what comes later changes what came before by rounding errors."""
-
 TRAINED_OTHERWISE = {"target-depth", "annealing", "golf-late-loops"}
-"""Models that compute something else while they train; test_causality holds the others to the bit."""
-
-COMPARES_TOKENS_WHILE_TRAINING = {"target-depth"}
-"""Exact top-k over the batch: the one documented exemption from causality, in training only."""
-
-MODES = [(name, False) for name in SWITCHES]
-MODES += [(name, True) for name in sorted(TRAINED_OTHERWISE - COMPARES_TOKENS_WHILE_TRAINING)]
-"""Rows of SWITCHES, and whether the model is in training."""
+"""Models that compute something else while they train."""
 
 
 def build(

@@ -1,37 +1,8 @@
-"""I3: reading with the cache, in whatever pieces, gives the logits of one full forward pass."""
+"""The decoding state: its form, its gradients, a memory that learns between calls (the rest: test_rules)."""
 
 import pytest
 import torch
-from builders import SWITCHES, build, draw_tokens, run_cached, switched
-
-LENGTH = 26
-TOKEN_BY_TOKEN = [(1, 1, 1)] * LENGTH
-PROMPTS_THEN_TOKENS = [(5, 12, 1), *[(1, 1, 1)] * 8]
-RAGGED = [(1, 3, 9), (7, 1, 2), (2, 2, 2), (4, 11, 1), (1, 1, 8), (11, 8, 4)]
-PLANS = {"token by token": TOKEN_BY_TOKEN, "prompts": PROMPTS_THEN_TOKENS, "ragged": RAGGED}
-
-RE_READ = [name for name in SWITCHES if name != "stream-memory"]
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("name", RE_READ)
-def test_cached_equals_full(name: str, plan: str):
-    model, tokens = switched(name), draw_tokens(3, LENGTH)
-    full = model(tokens).logits
-    for row, logits in enumerate(run_cached(model, tokens, PLANS[plan])):
-        torch.testing.assert_close(logits, full[row, : len(logits)], rtol=0, atol=1e-9)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("name", RE_READ)
-def test_cached_equals_full_in_single_precision(name: str, plan: str):
-    """With the fused paths, which do not take float64."""
-    model, tokens = switched(name, dtype=torch.float32), draw_tokens(3, LENGTH)
-    full = model(tokens).logits
-    for row, logits in enumerate(run_cached(model, tokens, PLANS[plan])):
-        torch.testing.assert_close(logits, full[row, : len(logits)], rtol=0, atol=1e-4)
+from builders import build, draw_tokens, run_cached, switched
 
 
 @pytest.mark.parametrize("name", ["transformer", "tmt", "everything"])

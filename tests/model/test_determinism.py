@@ -1,8 +1,8 @@
-"""I6: the same seed gives the same parameters, losses and gradients, bit for bit."""
+"""The same seed gives the same parameters, losses and gradients, and training the same logits as reading."""
 
 import pytest
 import torch
-from builders import build, draw_tokens
+from builders import SWITCHES, TRAINED_OTHERWISE, build, draw_tokens, switched
 
 from tmt.model import ARCHITECTURES
 
@@ -29,6 +29,14 @@ def test_the_same_seed_gives_the_same_bits(architecture: str):
     assert len(first) == len(second)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert not torch.equal(first[0], train_two_steps(architecture, 4)[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SWITCHES)
+def test_without_dropout_training_computes_the_same(name: str):
+    model, tokens = switched(name, dtype=torch.float32), draw_tokens(2, 20)
+    read, trained = model(tokens).logits, model.train()(tokens).logits
+    assert torch.equal(read, trained) == (name not in TRAINED_OTHERWISE)
 
 
 @torch.no_grad()

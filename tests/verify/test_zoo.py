@@ -1,9 +1,11 @@
 """Every rule can fail, at the right model, and no sound one is accused."""
 
 import pytest
-from zoo import FAULTS, Apart, Averager, Restless, transformer
+import torch
+from zoo import FAULTS, Apart, Averager, Restless, Tie, transformer
 
 from tmt.verify import RULES, BrokenRuleError, check, subject_of
+from tmt.verify.probe import Probe
 
 LENGTH = 24
 
@@ -32,6 +34,14 @@ def test_a_sound_model_is_not_accused(make):
     report = check(subject_of(make().eval()), length=LENGTH)
     assert report.passed, [str(finding) for finding in report.broken]
     report.require()
+
+
+@torch.no_grad()
+def test_a_choice_that_rounding_tips_is_no_fault():
+    probe = Probe(subject_of(Tie().eval()), LENGTH, seed=0)
+    limit = probe.limit
+    assert max(difference.size for difference in RULES["prefix"].check(probe)) > 100 * limit
+    assert check(probe.subject, only=["prefix"], length=LENGTH).passed
 
 
 def test_what_is_not_claimed_is_said():

@@ -45,6 +45,20 @@ class Averager(nn.Module):
         return F.cross_entropy(self(tokens).flatten(0, 1), targets.flatten())
 
 
+class Tie(Averager):
+    """Sound: the mean counts where it reaches a threshold that one token lies on: rounding decides."""
+
+    threshold: Tensor | None = None
+
+    def mix(self, x):
+        mean = super().mix(x)
+        other_path = 1 + torch.finfo(x.dtype).eps * (x.shape[1] % 2)
+        score = mean[..., 0] * other_path
+        if self.threshold is None and x.shape[1] > 5:
+            self.threshold = score[0, 5].detach()
+        return mean if self.threshold is None else mean * (score >= self.threshold)[..., None]
+
+
 class TwoSidedMean(Averager):
     def mix(self, x):
         return x.mean(1, keepdim=True).expand_as(x)

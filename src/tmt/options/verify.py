@@ -20,8 +20,9 @@ class VerifyOptions(Options):
     hf:FOLDER, a causal language model of transformers. The file or module named is run."""
     only: str | None = None
     """Rules to check, with commas between; default: all."""
-    length: int = 64
-    """Tokens of the texts that the model is tried on."""
+    length: int | None = None
+    """Tokens of the texts that the model is tried on; default: 64, or as many as reach its window, its blocks
+    and whatever else its code takes another path at, at most 1,024."""
     dtype: NumberFormat | None = None
     """Number format; default: the model's own, whose code runs in real use, then float64."""
     seed: int = 0
@@ -31,7 +32,7 @@ class VerifyOptions(Options):
 
     def __post_init__(self):
         """Refuse what leaves nothing to compare."""
-        if self.length < 2:
+        if self.length is not None and self.length < 2:
             raise InputError(f"--length {self.length} leaves nothing to compare; take 2 or more")
 
     def verify(self, given: frozenset[str]) -> None:

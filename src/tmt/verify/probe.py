@@ -9,8 +9,12 @@ from tmt.verify.subject import Subject
 
 COMMON = 7
 """So many symbols make half of the tokens, so that equal ones recur as they do in a text."""
-MOST_CUTS = 64
-"""Positions that are cut at in a long text, beside the model's edges."""
+SHORTEST, LONGEST = 64, 1024
+"""Tokens of the texts that a model is tried on, where nothing else is asked; enough to reach its edges."""
+BEYOND = 16
+"""Tokens behind the last of them."""
+MOST_CUTS, FEW_CUTS = 48, 8
+"""Positions that are cut at in a long text, beside the model's edges; where every cut costs a pass."""
 ROUNDING = 64
 """How many units in the last place of the largest logit are taken for rounding."""
 MEASURED = 16
@@ -22,9 +26,11 @@ NUDGE = {torch.float64: 1e-9, torch.bfloat16: 2.0**-8}
 class Probe:
     """What one model is tried on in one number format; every draw depends on the seed alone."""
 
-    def __init__(self, subject: Subject, length: int, seed: int):
-        """The tokens of a row are `length`, fewer where the model reads no more."""
+    def __init__(self, subject: Subject, length: int | None, seed: int):
+        """The tokens of a row are `length`, fewer where the model reads no more; None for its edges."""
         self.subject, self.seed = subject, seed
+        if length is None:
+            length = max(SHORTEST, min(LONGEST, BEYOND + max(subject.edges, default=0)))
         self.length = length if subject.longest is None else min(length, subject.longest)
 
     def tokens(self, rows: int = 1, length: int | None = None, salt: int = 0) -> Tensor:
@@ -45,13 +51,22 @@ class Probe:
         shift = torch.randint(1, max(2, vocab), tokens.shape, generator=generator).to(tokens)
         return (tokens + shift) % vocab
 
-    @cached_property
+    @property
     def cuts(self) -> list[int]:
-        """Positions to cut at: all of a short text; in a long one some, and the model's edges."""
+        """Positions to cut at: all of a short text; in a long one some, ends of chunks, the model's edges."""
+        return self._cuts(MOST_CUTS)
+
+    @property
+    def few_cuts(self) -> list[int]:
+        """The same for rules that need a pass of their own for every cut."""
+        return self._cuts(FEW_CUTS)
+
+    def _cuts(self, most: int) -> list[int]:
         last = self.length - 2
-        spread = torch.linspace(0, last, min(MOST_CUTS, last + 1)).long().tolist()
+        spread = torch.linspace(0, last, min(most, last + 1)).long().tolist()
+        chunks = (2**power - 1 for power in range(3, last.bit_length()))
         edges = (e for edge in self.subject.edges for e in range(edge - 1, edge + 2))
-        return sorted({cut for cut in (*spread, *edges) if 0 <= cut <= last})
+        return sorted({cut for cut in (*spread, *chunks, *edges) if 0 <= cut <= last})
 
     @cached_property
     def whole(self) -> Tensor:
@@ -65,16 +80,16 @@ class Probe:
         Weights move a little in one direction, once and twice as far. At such steps curvature is nothing, so
         that the second difference of a logit is its rounding, that of parts in a coarser format included.
         """
-        there, twice = (self._nudged(steps).logits(self.tokens()) for steps in (1, 2))
+        there, twice = (self.nudged(steps).logits(self.tokens()) for steps in (1, 2))
         rounding = (twice - 2 * there + self.whole).abs().amax(-1).flatten().double()
         return float(rounding.nan_to_num(posinf=0).quantile(0.9))
 
-    def _nudged(self, steps: int) -> Subject:
+    def nudged(self, steps: int = 1, salt: int = 0) -> Subject:
         """The model with every weight a few units in the last place larger or smaller."""
         dtype = self.subject.dtype
         step = steps * NUDGE.get(dtype, 8 * torch.finfo(dtype).eps)
         other = self.subject.converted(dtype)
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(1000 * self.seed + salt)
         with torch.no_grad():
             for weight in other.module.parameters():
                 if weight.is_floating_point():

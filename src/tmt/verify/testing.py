@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from tmt.verify.check import LENGTH, check
+from tmt.verify.check import check
 from tmt.verify.rules import RULES
 from tmt.verify.target import subject_of
 
 
-def rule_tests(make: Callable[[], Any], *, length: int = LENGTH) -> Callable[[str], None]:
+def rule_tests(make: Callable[[], Any], *, length: int | None = None) -> Callable[[str], None]:
     """A pytest function with one case a rule.
 
     ``test_my_model = rule_tests(MyModel)`` in a file of tests is all there is to do. A case is skipped where
@@ -16,7 +16,7 @@ def rule_tests(make: Callable[[], Any], *, length: int = LENGTH) -> Callable[[st
 
     Args:
         make: makes the model anew; a module, or anything that :func:`tmt.verify.subject_of` takes.
-        length: tokens of the texts that it is tried on.
+        length: tokens of the texts that it is tried on, as in :func:`tmt.verify.check`.
     """
     import pytest
 

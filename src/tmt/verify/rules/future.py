@@ -5,21 +5,24 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from tmt.verify.differences import Difference, farthest
+from tmt.verify.differences import Difference, farthest, number
 from tmt.verify.probe import Probe
 from tmt.verify.rules.rule import Rule
 from tmt.verify.subject import NotOfferedError, Subject
 
 TOGETHER = 8
-"""Texts of other futures in one batch."""
+"""Texts of other futures in one batch at most."""
+LOGITS = 2**25
+"""Logits of such a batch at most."""
 
 
 def _by_value(probe: Probe) -> Iterator[Difference]:
     """A text beside texts that differ from it after each cut, in batches of one size."""
     tokens, cuts = probe.tokens(), probe.cuts
-    for start in range(0, len(cuts), TOGETHER):
-        some = cuts[start : start + TOGETHER]
-        rows = tokens.repeat(1 + TOGETHER, 1)
+    together = max(1, min(TOGETHER, LOGITS // (probe.length * probe.subject.vocab_size)))
+    for start in range(0, len(cuts), together):
+        some = cuts[start : start + together]
+        rows = tokens.repeat(1 + together, 1)
         for row, cut in enumerate(some, start=1):
             rows[row, cut + 1 :] = probe.others(tokens[0, cut + 1 :], cut)
         logits = probe.subject.logits(rows)
@@ -35,19 +38,19 @@ def _by_gradient(probe: Probe) -> Iterator[Difference]:
     with torch.enable_grad():
         embedded = probe.subject.embedded(tokens).detach().requires_grad_()
         logits = probe.subject.logits_of(tokens, embedded)
-        for cut in probe.cuts:
+        for cut in probe.few_cuts:
             told = logits[0, cut][logits[0, cut].isfinite()].square().sum()
             (gradient,) = torch.autograd.grad(told, embedded, retain_graph=True)
             sizes = gradient[0].abs().amax(-1)
             later = sizes[cut + 1 :]
             at = cut + 1 + int(later.argmax())
             words = f"the logits of position {cut} have a gradient by the token at position {at}"
-            yield Difference(float(later.max() / sizes.max().clamp(min=1e-30)) * largest, words)
+            yield number(float(later.max() / sizes.max().clamp(min=1e-30)) * largest, words)
 
 
 def _prefix(probe: Probe) -> Iterator[Difference]:
     tokens = probe.tokens()
-    for cut in probe.cuts:
+    for cut in probe.few_cuts:
         alone = probe.subject.logits(tokens[:, : cut + 1])
         words = f"the logits of position {{}} are others in a text that ends at position {cut}"
         whole = probe.whole[:, : cut + 1]
@@ -61,7 +64,7 @@ def _training(probe: Probe) -> Iterator[Difference]:
     subject.module.train()
     tokens = probe.tokens()
     whole = _seeded(subject, tokens, probe.seed)
-    for cut in probe.cuts:
+    for cut in probe.few_cuts:
         other = torch.cat([tokens[:, : cut + 1], probe.others(tokens[:, cut + 1 :], cut)], 1)
         words = f"in training the logits of position {{}} move when only tokens after position {cut} change"
         logits = _seeded(subject, other, probe.seed)[:, : cut + 1]
@@ -81,7 +84,7 @@ def _documents(probe: Probe) -> Iterator[Difference]:
         raise NotOfferedError("documents in one row are not claimed to be kept apart")
     tokens = probe.tokens()
     tokens = torch.where(tokens == separator, (tokens + 1) % probe.subject.vocab_size, tokens)
-    for start in [cut for cut in probe.cuts if cut]:
+    for start in [cut for cut in probe.few_cuts if cut]:
         parted = tokens.clone()
         parted[:, start] = separator
         other = torch.cat([probe.others(tokens[:, :start], start), parted[:, start:]], 1)

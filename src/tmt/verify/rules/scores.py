@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tmt.verify.differences import Difference
+from tmt.verify.differences import Difference, number
 from tmt.verify.probe import Probe
 from tmt.verify.rules.rule import Rule, exact
 from tmt.verify.subject import NotOfferedError
@@ -20,9 +20,9 @@ SUMMED = 512
 
 def _distribution(probe: Probe) -> Iterator[Difference]:
     whole, vocab = probe.whole, probe.subject.vocab_size
-    yield Difference(abs(whole.shape[-1] - vocab), f"{whole.shape[-1]} logits for a vocabulary of {vocab}")
+    yield number(abs(whole.shape[-1] - vocab), f"{whole.shape[-1]} logits for a vocabulary of {vocab}")
     impossible = int((~whole.isfinite()).sum())
-    yield Difference(impossible, f"{impossible} of {whole.numel()} logits are not finite")
+    yield number(impossible, f"{impossible} of {whole.numel()} logits are not finite")
     if vocab > SUMMED:
         return
     tokens = probe.tokens(length=min(4, probe.length))
@@ -36,7 +36,7 @@ def _distribution(probe: Probe) -> Iterator[Difference]:
     except NotOfferedError:
         return
     words = f"the losses of all tokens at one position are those of probabilities that sum to {total:.6f}"
-    yield Difference(max(0.0, abs(total - 1) - ROUGH * eps), words)
+    yield number(max(0.0, abs(total - 1) - ROUGH * eps), words)
 
 
 def _loss(probe: Probe) -> Iterator[Difference]:
@@ -52,7 +52,7 @@ def _loss(probe: Probe) -> Iterator[Difference]:
                 ROUGH * torch.finfo(loss.dtype).eps
             )  # some take their loss in float32 whatever the weights
             off = max(0.0, abs(float(loss) - expected) - rough)
-            yield Difference(off, _named(float(loss), expected, logits, wanted, what))
+            yield number(off, _named(float(loss), expected, logits, wanted, what))
 
 
 def _masks(targets: Tensor) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """Reading in pieces is reading the whole."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,17 +14,23 @@ from torch import Tensor
 from tmt.verify.differences import Difference, farthest
 from tmt.verify.probe import Probe
 from tmt.verify.rules.rule import Rule
+from tmt.verify.subject import NotOfferedError
 from tmt.verify.tensors import tensors_in
 
 PIECES = (3, 1, 7, 2, 13, 1, 1, 5)
-AFTER = 12
+UNEVEN = (2, 5, 1)
+"""Tokens of a piece that every row has another number of."""
+FIRST, AROUND = 64, 3
+"""Tokens that are read one by one at the beginning of a text, and on either side of an edge."""
+AFTER = 6
 """Tokens that are read after a state was handled."""
 
 
 def _cached(probe: Probe) -> Iterator[Difference]:
     tokens = probe.tokens(2)
     whole = probe.subject.logits(tokens)
-    for what, sizes in (("token by token", [1] * probe.length), ("in pieces", _pieces(probe.length))):
+    plans = {"token by token": _single(probe.length, probe.subject.edges), "in pieces": _pieces(probe.length)}
+    for what, sizes in plans.items():
         state, done = None, 0
         for size in sizes:
             logits, state = probe.subject.read(tokens[:, done : done + size], state)
@@ -33,30 +40,49 @@ def _cached(probe: Probe) -> Iterator[Difference]:
             done += size
 
 
+def _single(length: int, edges: Iterable[int]) -> list[int]:
+    """Single tokens at the beginning, at the end and around edges; in a long text one piece between them."""
+    places = {*range(FIRST), *range(length - AROUND, length)}
+    places |= {at for edge in edges for at in range(edge - AROUND, edge + AROUND)}
+    starts = sorted(start for place in places for start in (place, place + 1) if 0 <= start < length)
+    starts = list(dict.fromkeys(starts))
+    return [end - start for start, end in pairwise([*starts, length])]
+
+
 def _pieces(length: int) -> list[int]:
-    sizes: list[int] = []
+    """Larger ones in a longer text."""
+    sizes, scale = [], 1 + length // FIRST // 2
     while (left := length - sum(sizes)) > 0:
-        sizes.append(min(left, PIECES[len(sizes) % len(PIECES)]))
+        sizes.append(min(left, scale * PIECES[len(sizes) % len(PIECES)]))
     return sizes
 
 
 def _ragged(probe: Probe) -> Iterator[Difference]:
+    """Prompts of other lengths, a piece of other lengths where that is offered, then token by token."""
     after = min(AFTER, probe.length // 2)
     longest = probe.length - after
-    lengths = torch.tensor([longest, 1, (longest + 1) // 2], device=probe.subject.device)
-    tokens, counts = probe.tokens(3), lengths.tolist()
-    alone = [probe.subject.logits(tokens[b : b + 1, : n + after]) for b, n in enumerate(counts)]
-    logits, state = probe.subject.read(tokens[:, :longest], None, lengths)
-    words = "in a batch of prompts of other lengths, the logits of row {} at its position {} are others"
-    for b, n in enumerate(counts):
-        told = lambda _, at, b=b: words.format(b, at)
-        yield from farthest(logits[b : b + 1, :n], alone[b][:, :n], told)
-    for step in range(after):
-        ids = torch.stack([tokens[b, n + step] for b, n in enumerate(counts)])[:, None]
-        logits, state = probe.subject.read(ids, state)
-        for b, n in enumerate(counts):
+    tokens, done = probe.tokens(3), [0, 0, 0]
+    prompts = [longest, 1, (longest + 1) // 2]
+    alone = [probe.subject.logits(tokens[b : b + 1, : n + after]) for b, n in enumerate(prompts)]
+    words = "in a batch of rows of other lengths, the logits of row {} at its position {} are others"
+    state = None
+    for sizes in (prompts, UNEVEN, *[(1, 1, 1)] * after):
+        if any(n + size > row.shape[1] for n, size, row in zip(done, sizes, alone, strict=True)):
+            continue
+        piece = probe.tokens(3, max(sizes), salt=20)
+        for b, (n, size) in enumerate(zip(done, sizes, strict=True)):
+            piece[b, :size] = tokens[b, n : n + size]
+        lengths = None if len(set(sizes)) == 1 else torch.tensor(sizes, device=probe.subject.device)
+        try:
+            logits, state = probe.subject.read(piece, state, lengths)
+        except NotOfferedError:
+            if state is None:
+                raise
+            continue
+        for b, (n, size) in enumerate(zip(done, sizes, strict=True)):
             told = lambda _, at, b=b: words.format(b, at)
-            yield from farthest(logits[b : b + 1], alone[b][:, n + step, None], told, n + step)
+            yield from farthest(logits[b : b + 1, :size], alone[b][:, n : n + size], told, n)
+        done = [n + size for n, size in zip(done, sizes, strict=True)]
 
 
 def _reordered(probe: Probe) -> Iterator[Difference]:
@@ -120,7 +146,7 @@ def _continuation(probe: Probe, state: Any, tokens: Tensor, start: int, words: s
 
 
 CACHED = Rule("cached", "reading with a state is reading the whole", "token by token and in pieces", _cached)
-RAGGED = Rule("ragged", "prompts of different lengths decode as alone", "three lengths, then tokens", _ragged)
+RAGGED = Rule("ragged", "prompts of different lengths decode as alone", "three lengths, then pieces", _ragged)
 REORDERED = Rule(
     "reordered", "a state's rows may change places, as in beam search", "rows 2, 0, 0 of three", _reordered
 )

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file, save_file
 
-from tmt.verify.differences import Difference, farthest
+from tmt.verify.differences import Difference, farthest, number
 from tmt.verify.probe import Probe
 from tmt.verify.rules.rule import Rule, exact
 
@@ -33,9 +33,9 @@ def _extremes(probe: Probe) -> Iterator[Difference]:
     for what, tokens in texts.items():
         logits = subject.logits(tokens)
         wrong = int((~logits.isfinite()).sum())
-        yield Difference(wrong, f"{wrong} logits of a text of {what} are not finite")
+        yield number(wrong, f"{wrong} logits of a text of {what} are not finite")
         off = abs(logits.shape[1] - tokens.shape[1])
-        yield Difference(off, f"a text of {what} gives logits at {logits.shape[1]} positions")
+        yield number(off, f"a text of {what} gives logits at {logits.shape[1]} positions")
 
 
 def _formats(probe: Probe) -> Iterator[Difference]:
