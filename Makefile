@@ -34,7 +34,7 @@ test: $(VENV)/.dev
 
 # Trains until something is learnt, for minutes.
 learn: $(VENV)/.dev
-	$(BIN)/python -m pytest -m learning -n 0
+	$(BIN)/python -m pytest -m learning -n 2
 
 # The C kernels, in the machine's own vectors, under the address and undefined-behaviour sanitizers.
 sanitize: $(VENV)/.dev

@@ -1,5 +1,6 @@
 """Fixtures of the tests that call commands, as a plugin: `tmt` runs one in this process."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
@@ -21,8 +22,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The cache of all commands of a session, subprocesses included."""
-    path = tmp_path_factory.getbasetemp() / "cache"
+    """The cache of all commands of a session, those of other workers and subprocesses included."""
+    base = tmp_path_factory.getbasetemp()
+    path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMT_CACHE", str(path))
         yield path

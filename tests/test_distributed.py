@@ -49,6 +49,7 @@ def test_two_processes_are_one_with_twice_the_batch(
         assert (weights[name] - tensor).abs().max() < 2e-3, name
 
 
+@pytest.mark.learning
 def test_a_model_with_exits_memory_and_dropout_stops_and_goes_on(corpus: Path, tmp_path: Path):
     folder = tmp_path / "run"
     arguments = [*options_of("tmt", corpus, folder), *EXACT, "--set=model.target_depth=0.7"]

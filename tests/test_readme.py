@@ -27,7 +27,7 @@ SHORT_TRAINING = [
     "--max-bytes=300000",
 ]  # fmt: skip
 SHORTER = {
-    "train": [*SHORT_TRAINING, "--preset=nano"],
+    "train": [*SHORT_TRAINING, "--preset=nano", "--set=model.d_model=48"],
     "eval": ["--limit=300"],
     "score": ["--limit=150", "--window=32", "--chunk=64"],
     "generate": ["--max-new-tokens=8"],
@@ -83,7 +83,7 @@ def test_there_is_something_to_run():
     assert python, "README.md has no ```python block"
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 def test_it_works_as_printed(
     corpus: Path,
     cache: Path,

@@ -24,12 +24,11 @@ def elementwise_flops(model: LanguageModel, output: ModelOutput) -> int:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("shape", [(1, 30), (3, 23)], ids=["one row", "three rows"])
 @pytest.mark.parametrize("name", MESH)
-def test_a_mesh_model_counts_every_matrix_product(name: str, shape: tuple[int, int]):
+def test_a_mesh_model_counts_every_matrix_product(name: str):
     model = switched(name)
     with FlopCounterMode(display=False) as counter:
-        output = model(draw_tokens(*shape))
+        output = model(draw_tokens(3, 23))
     assert output.flops == counter.get_total_flops() + elementwise_flops(model, output)
 
 

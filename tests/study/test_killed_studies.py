@@ -56,7 +56,7 @@ def start(study_file: Path, folder: Path, state: Path) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 def test_a_study_is_stopped_and_killed_and_comes_to_its_end(
     study_file: Path, tmp_path: Path, tmt: Callable[..., Result]
 ):

@@ -36,7 +36,7 @@ def trainers(folder: Path, arch: str, **train: Any) -> list[Trainer]:
 
 
 @pytest.mark.shows("TrainConfig", "compile")
-@pytest.mark.parametrize("arch", ["transformer", pytest.param("tmt", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("arch", ["transformer", pytest.param("tmt", marks=pytest.mark.learning)])
 def test_losses_are_those_of_eager_steps(arch: str, tmp_path: Path):
     """TMT with exits: as many tokens of every sequence stay in every step."""
     eager, fused = trainers(tmp_path, arch, steps=9)
