@@ -19,8 +19,8 @@ LENGTH = 20
 """Past the windows, blocks and kernels of the rows."""
 EXACT = ("future", "gradient", "training", "cached")
 """What single precision could hide is looked at in float64 as well, on the paths that are not fused."""
-IN_USE = [rule for rule in RULES if rule != "distribution"]
-"""All but one that takes a pass for every token of the vocabulary; it holds of an architecture or of none."""
+IN_USE = [rule for rule in RULES if rule not in ("distribution", "bytes")]
+"""All but one that takes a pass for every token of the vocabulary, and one that needs a tokenizer."""
 
 BROKEN = {"tmt, anchor_query=rotated": {"shift"}}
 NOT_CLAIMED = {

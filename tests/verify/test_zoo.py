@@ -20,7 +20,7 @@ def test_a_fault_is_named_by_its_rules_alone(name: str):
 
 def test_every_rule_has_a_fault():
     named = frozenset.union(*(rules for _, rules in FAULTS.values()))
-    assert named | {"repeat", "reordered", "stored"} == RULES.keys()
+    assert named | {"repeat", "reordered", "stored", "bytes"} == RULES.keys()
 
 
 def test_noise_is_found_by_the_same_text_twice():
@@ -48,6 +48,7 @@ def test_what_is_not_claimed_is_said():
     report = check(subject_of(Averager().eval()), length=LENGTH)
     silent = {finding.rule: finding.where for finding in report if finding.verdict == "not claimed"}
     assert silent.keys() == {
+        "bytes",
         "documents",
         "padding",
         "shift",

@@ -7,6 +7,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from tmt.commands.report import PlainConsole, number
+from tmt.evaluate.verified import Evaluated
 from tmt.options.verify import VerifyOptions
 from tmt.verify import Report, findings, open_target
 
@@ -15,7 +16,7 @@ MARKS = {"holds": "holds", "broken": "BROKEN", "not claimed": "not claimed"}
 
 def verify(options: VerifyOptions) -> int:
     """Run the command; returns the exit code."""
-    subject = open_target(options.target)
+    subject = open_target(options.target, Evaluated)
     dtypes = () if options.dtype is None else (getattr(torch, options.dtype),)
     only = options.only.split(",") if options.only else ()
     tried = findings(subject, only=only, length=options.length, dtypes=dtypes, seed=options.seed)

@@ -66,6 +66,13 @@ class Subject(ABC):
         """The model's own mean loss in nats of `targets` (B, T), −100 where nothing is scored."""
         raise NotOfferedError("no loss is offered")
 
+    def scored(self, text: str, context: int) -> tuple[Tensor, float]:
+        """Tokens (T,) of a text and the bits per byte that are reported for all of them but the first.
+
+        They are scored in windows of `context` targets side by side.
+        """
+        raise NotOfferedError("no tokenizer belongs to it")
+
     def converted(self, dtype: torch.dtype) -> Self:
         """A copy whose floating-point weights have that type."""
         other = copy.copy(self)

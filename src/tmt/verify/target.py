@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tmt.checkpoint import load_run
+from tmt.checkpoint import Run, load_run
 from tmt.errors import InputError, unknown
 from tmt.model.base import LanguageModel
 from tmt.text.reason import reason
@@ -21,12 +22,13 @@ from tmt.verify.subject import Subject
 FORMS = "a run folder, an artifact, file.py:Name, package.module:name, or hf:FOLDER"
 
 
-def open_target(target: str) -> Subject:
+def open_target(target: str, of_run: Callable[[Run], Subject] | None = None) -> Subject:
     """The model that a target names.
 
     Args:
         target: a run folder, an artifact, ``file.py:Name``, ``package.module:name`` (a class, a function
             that makes a model, or a model), or ``hf:NAME`` of a causal language model of `transformers`.
+        of_run: the view of a run folder or an artifact; default: of its model alone.
 
     Raises:
         InputError: there is no such thing, it fails while it is made, or it is no language model.
@@ -37,7 +39,8 @@ def open_target(target: str) -> Subject:
     if colon and not Path(target).exists():
         made = _made(_module(place), name, target)
         return subject_of(_shaken(made) if isinstance(made, nn.Module) else made, target)
-    return Native(load_run(target).model, target)
+    run = load_run(target)
+    return Native(run.model, target) if of_run is None else of_run(run)
 
 
 def subject_of(model: Any, name: str | None = None) -> Subject:

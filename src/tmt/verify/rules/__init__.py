@@ -4,7 +4,7 @@ from tmt.verify.rules.future import BY_GRADIENT, BY_VALUE, DOCUMENTS, PREFIX, TR
 from tmt.verify.rules.place import SHIFT
 from tmt.verify.rules.rows import PADDING, ROWS
 from tmt.verify.rules.rule import Rule
-from tmt.verify.rules.scores import DISTRIBUTION, LOSS
+from tmt.verify.rules.scores import BYTES, DISTRIBUTION, LOSS
 from tmt.verify.rules.state import CACHED, RAGGED, REORDERED, STORED, TWICE
 from tmt.verify.rules.steady import EXTREMES, FORMATS, REPEAT
 
@@ -28,6 +28,7 @@ RULES: dict[str, Rule] = {
         TWICE,
         DISTRIBUTION,
         LOSS,
+        BYTES,
         REPEAT,
         EXTREMES,
         FORMATS,

@@ -1,5 +1,6 @@
 """Probabilities over the whole vocabulary, and the loss that belongs to them."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +13,11 @@ from tmt.verify.rules.rule import Rule, exact
 from tmt.verify.subject import NotOfferedError
 
 IGNORE = -100
+TEXT = (
+    "Fellow citizens,\r\n\r\n\tthe naïve résumé of 2 × 3 = 6 costs £1.50 — „ganz“ 漢字 "
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467 e\u0301 ﬁ."
+)
+"""Text in which characters, letters as seen and bytes are of different number."""
 ROUGH = 64
 """Units in the last place that a loss may be off by."""
 SUMMED = 512
@@ -55,6 +61,20 @@ def _loss(probe: Probe) -> Iterator[Difference]:
             yield number(off, _named(float(loss), expected, logits, wanted, what))
 
 
+def _bytes(probe: Probe) -> Iterator[Difference]:
+    context = probe.length
+    tokens, told = probe.subject.scored(TEXT, context)
+    nats = 0.0
+    for start in range(0, len(tokens) - 1, context):
+        window = tokens[start : start + context + 1].to(probe.subject.device)
+        logits = probe.subject.logits(window[None, :-1])
+        nats += float(_reference(logits, window[None, 1:])) * (len(window) - 1)
+    size = len(TEXT.encode())
+    expected = nats / math.log(2) / size
+    where = f"{told:.6g} bits a byte are told of a text of {size} bytes, by the logits {expected:.6g}"
+    yield number(abs(told - expected), f"{where} ({told / expected:.4g} times)")
+
+
 def _masks(targets: Tensor) -> dict[str, Tensor]:
     """Which targets count: all, one, a few, by name."""
     everything = torch.ones_like(targets, dtype=torch.bool)
@@ -95,4 +115,10 @@ LOSS = Rule(
     "the loss is that of the logits, each target counted once",
     "all targets, one, a few; with and without gradients",
     _loss,
+)
+BYTES = Rule(
+    "bytes",
+    "bits per byte are the bits of the logits over the bytes of the text",
+    "a text of many scripts, its bytes counted by themselves",
+    _bytes,
 )
