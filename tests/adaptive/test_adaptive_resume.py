@@ -38,8 +38,7 @@ def fresh(name: str) -> AdaptivePass:
     return make_pass(model, TOKENS, *make_parts(model))
 
 
-@pytest.mark.parametrize("filed", [False, True], ids=["in memory", "in a file"])
-@pytest.mark.parametrize("done", [1, 3])
+@pytest.mark.parametrize(("done", "filed"), [(1, False), (3, True)], ids=["1 in memory", "3 in a file"])
 @pytest.mark.parametrize("name", PARTS)
 def test_the_chunks_left_are_scored_bit_for_bit(name: str, done: int, filed: bool, tmp_path: Path):
     whole, stopped, later = fresh(name), fresh(name), fresh(name)

@@ -60,13 +60,13 @@ def assert_equals_reference(inputs: MeshInputs, values: float, gradients: float)
         assert_near(actual, expected, gradients)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(**SHAPES)
 def test_single_precision_equals_the_reference(**shape):
     assert_equals_reference(draw(**shape), values=1e-5, gradients=1e-4)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(**SHAPES)
 def test_half_precision_equals_the_reference(**shape):
     """Backward takes the sum of output times gradient, the output rounded: its error grows with √width."""
@@ -134,7 +134,7 @@ def test_half_precision_with_every_part():
 
 
 @pytest.mark.usefixtures("lanes")
-@pytest.mark.parametrize("size", [1e2, 1e4, 1e8])
+@pytest.mark.parametrize("size", [1e2, 1e8])
 def test_extreme_logits_make_no_nan(size: float):
     inputs = draw_inputs(dtype=torch.float32)
     inputs.q, inputs.k = size * inputs.q, size * inputs.k

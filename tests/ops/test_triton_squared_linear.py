@@ -113,6 +113,7 @@ def test_the_slope_at_zero_is_zero(impl: str):
     assert slopes[0, :4].tolist() == [0, -1, 4, 0]
 
 
+@pytest.mark.learning
 def test_the_kernels_compile_for_a_gpu(tmp_path: Path):
     """What Triton's interpreter takes its compiler may refuse; no GPU is needed to ask it."""
     lines = [line.split(maxsplit=2) for line in compiled("compile_triton_squared_mlp.py", tmp_path)]
