@@ -170,7 +170,7 @@ def test_the_artifact_of_full_size_leaves_room_for_its_code():
 
 def test_the_published_configuration_has_the_size_that_is_said():
     with torch.device("meta"):
-        millions = f"{build_model('tmt', TMTConfig.paper()).num_parameters() / 1e6:.1f} M parameters"
+        millions = f"{build_model('tmt', TMTConfig.paper()).param_count() / 1e6:.1f} M parameters"
     assert f"TMT-Base configuration has {millions}" in README
     assert f"they make {millions}" in str(TMTConfig.paper.__doc__)
 

@@ -33,7 +33,7 @@ def test_it_resolves_to_a_run(recipe: Path):
     for field, value in {**options.model, **options.optim}.items():
         section = config.model if field in options.model else config.optim
         assert getattr(section, field) == value
-    assert build_model(config.arch, config.model).num_parameters() > 10_000
+    assert build_model(config.arch, config.model).param_count() > 10_000
 
 
 @pytest.mark.parametrize("recipe", NANO, ids=lambda path: path.stem)

@@ -83,7 +83,7 @@ def test_a_real_run(corpus: Path, cache: Path, tmp_path: Path, capsys: pytest.Ca
     assert "bits/byte" in capsys.readouterr().out
     config = load_config(folder)
     assert (config.model.graph_k, config.optim.lr, config.recipe) == (3, 0.01, "paper")
-    assert load_run(folder).model.num_parameters() > 10_000
+    assert load_run(folder).model.param_count() > 10_000
 
 
 def test_mistakes_are_one_line(tmt: Callable[..., Result]):

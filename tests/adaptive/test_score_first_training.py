@@ -82,7 +82,7 @@ def test_steps_of_a_chunk(epochs: int, batch: int, expected: int):
     model = tiny_model("toeplitz")
     part = training(model, 8, epochs=epochs, batch=batch)
     next(make_pass(model, random_tokens(81), part, window=8, chunk=40).run())
-    assert part.figures() == {"steps": expected, "parameters": model.num_parameters()}
+    assert part.figures() == {"steps": expected, "parameters": model.param_count()}
 
 
 @pytest.mark.parametrize("batch", [1, 3])

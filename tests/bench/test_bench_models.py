@@ -50,7 +50,7 @@ def test_the_foreign_transformer_has_our_shape_and_trains_and_decodes():
     ours, peer = (build(arch, settings()) for arch in ("transformer", llama.NAME))
     heads = ours.config.d_model // ours.config.n_heads
     qk_norm = 2 * heads * ours.config.n_layers
-    assert sum(p.numel() for p in peer.parameters()) == ours.num_parameters() - qk_norm
+    assert sum(p.numel() for p in peer.parameters()) == ours.param_count() - qk_norm
     check_decoding(llama.NAME, peer)
     training = trainer(peer, "adamw", "fp32", settings(), 16)
     assert training.take_step().loss == pytest.approx(8.3, abs=0.5)  # ln 4096, the vocabulary's

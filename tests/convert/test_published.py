@@ -46,7 +46,7 @@ def test_weights_come_back(heads: int, expanded: bool):
     model = from_published(weights)
     config = model.config
     assert (config.n_heads, config.expanded, config.ffn_dim, config.kernel_length) == (heads, expanded, F, N)
-    assert model.num_parameters() == sum(weight.numel() for weight in weights.values())
+    assert model.param_count() == sum(weight.numel() for weight in weights.values())
     again = to_published(model)
     assert again.keys() == weights.keys()
     assert all(torch.equal(again[name].flatten(), weight.flatten()) for name, weight in weights.items())

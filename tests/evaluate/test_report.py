@@ -20,7 +20,7 @@ def test_record_agrees_with_the_score(variant: str):
     for name in ("tokens", "bytes", "words", "nats", "ppl", "bpb", "word_ppl", "mean_depth", "mean_layers",
                  "flops_per_token", "flops_per_token_dense"):  # fmt: skip
         assert record[name] == getattr(result, name)
-    assert record["params"] == model.num_parameters()
+    assert record["params"] == model.param_count()
     assert (record["split"], record["context"], record["stride"]) == ("test", 16, 4)
     assert (record["bytes_of"], record["spelt"]) == ("text", 1)
     assert (record["raw_bytes"], record["raw_bpb"]) == (record["bytes"], record["bpb"])

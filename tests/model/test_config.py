@@ -55,7 +55,7 @@ INVALID_MESH = [
     ("dense_layers", dict(dense_layers=(0, -1))),
     ("decay_rate", dict(decay_rate=0.0)),
     ("decay_horizon", dict(decay_horizon=0)),
-    ("exit_threshold", dict(exit_threshold=0.0)),
+    ("exit_threshold", dict(exit_threshold=-0.1)),
     ("exit_threshold", dict(exit_threshold=1.1)),
     ("target_depth", dict(target_depth=0.2)),
     ("target_depth", dict(target_depth=0.25)),
@@ -143,7 +143,7 @@ def test_unknown_names_get_the_nearest():
 
 def count(name: str, preset: str, **overrides) -> int:
     with torch.device("meta"):
-        return build_model(name, ARCHITECTURES[name].configure(preset, overrides)).num_parameters()
+        return build_model(name, ARCHITECTURES[name].configure(preset, overrides)).param_count()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -165,8 +165,8 @@ def test_the_printed_configuration_is_half_of_what_was_printed():
     assert {name: getattr(config, name) for name in shared} == shared
     assert config.vocab_size == 50257
     small = dataclasses.replace(config, vocab_size=64, n_layers=1)
-    layer = build_model("tmt", dataclasses.replace(small, n_layers=2)).num_parameters()
-    one = build_model("tmt", small).num_parameters()
+    layer = build_model("tmt", dataclasses.replace(small, n_layers=2)).param_count()
+    one = build_model("tmt", small).param_count()
     total = one + 11 * (layer - one) + (50257 - 64) * 512
     assert 40e6 < total < 61e6
 

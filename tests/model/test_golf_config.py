@@ -24,7 +24,7 @@ from tmt.model.golf_config import GolfConfig
 )
 def test_the_record_has_its_published_parameters(overrides: dict[str, Any], expected: int):
     with torch.device("meta"):
-        assert build_model("golf", GolfConfig.preset("record", **overrides)).num_parameters() == expected
+        assert build_model("golf", GolfConfig.preset("record", **overrides)).param_count() == expected
 
 
 @pytest.mark.parametrize("switch", ["rope_dims", "qk_gain", "xsa", "ln_scale", "softcap", "rope_length"])
@@ -32,7 +32,7 @@ def test_other_switches_have_no_parameters(switch: str):
     off = dict(rope_dims=0, qk_gain=1.0, xsa=False, ln_scale=False, softcap=0.0, rope_length=9)
     with torch.device("meta"):
         model = build_model("golf", GolfConfig.preset("record", **{switch: off[switch]}))
-    assert model.num_parameters() == 35_944_602
+    assert model.param_count() == 35_944_602
 
 
 def test_loops_add_nothing_but_skips():

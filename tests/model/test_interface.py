@@ -4,7 +4,8 @@ import pytest
 import torch
 from builders import VOCAB, build, draw_tokens
 
-from tmt.model import ARCHITECTURES
+from tmt.model import ARCHITECTURES, diagnostics
+from tmt.training.loss import compute_loss
 
 
 def test_the_published_snippet():
@@ -55,15 +56,76 @@ def test_edges_of_a_cached_call_stay_within_its_tokens():
     assert torch.equal(index[0] // 8, index[1] // 8)
 
 
-def test_diagnostics_are_made_only_when_asked_for():
-    model, tokens = build(), draw_tokens(2, 9)
-    names = ("exit_masks", "confidences", "graph_edges", "memory_state", "decay_scalars")
-    assert all(getattr(model(tokens), name) is not None for name in names)
-    assert all(getattr(model(tokens, return_diagnostics=False), name) is None for name in names)
-    model.train()
-    assert all(getattr(model(tokens), name) is None for name in names)
-    asked = model(tokens, return_diagnostics=True)
-    assert all(getattr(asked, name) is not None for name in names)
+NAMES = ("exit_masks", "confidences", "graph_edges", "memory_state", "decay_scalars")
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_diagnostics_can_be_read_after_any_pass_but_a_training_step(training: bool):
+    model, tokens = build().train(training), draw_tokens(2, 9)
+    assert all(getattr(model(tokens), name) is not None for name in NAMES)
+    assert all(getattr(model(tokens, return_diagnostics=False), name) is None for name in NAMES)
+    scored = model(tokens, targets=tokens)
+    assert all((getattr(scored, name) is None) == training for name in NAMES)
+    asked = model(tokens, targets=tokens, return_diagnostics=True)
+    assert all(getattr(asked, name) is not None for name in NAMES)
+
+
+def test_diagnostics_are_made_when_they_are_read(monkeypatch: pytest.MonkeyPatch):
+    made = []
+    monkeypatch.setattr(diagnostics, "edge_list", lambda trace: made.append(trace) or (trace, trace))
+    output = build()(draw_tokens(2, 9))
+    assert made == []
+    assert output.graph_edges is output.graph_edges
+    assert made == [output.traces[3]]
+
+
+@pytest.mark.parametrize("objective", ["budget", "entropy", "learned"])
+def test_the_published_loss_trains_the_gates(objective: str):
+    model, tokens = build(exit_objective=objective, graph="none").train(), draw_tokens(2, 20)
+    output = model(tokens)
+    _, _, gate = compute_loss(output.logits, draw_tokens(2, 20, seed=2), output.confidences)
+    gate.backward()
+    for layer, module in model.gates.items():
+        assert module.score.weight.grad.abs().max() > 0, layer
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("channel_decay", [False, True])
+def test_diagnostics_of_rows_padded_on_the_left_stand_at_their_tokens(channel_decay: bool):
+    model, tokens, lengths = build(channel_decay=channel_decay), draw_tokens(2, 10), torch.tensor([10, 6])
+    left = tokens.clone()
+    left[1, 4:] = tokens[1, :6]
+    right, padded = (
+        model(grid, lengths=lengths, padding_side=side) for grid, side in ((tokens, "right"), (left, "left"))
+    )
+    for name in ("exit_masks", "confidences"):
+        for a, b in zip(getattr(padded, name), getattr(right, name), strict=True):
+            torch.testing.assert_close(a[1, 4:], b[1, :6])
+            torch.testing.assert_close(a[0], b[0])
+    torch.testing.assert_close(padded.decay_scalars[1, 4:], right.decay_scalars[1, :6])
+
+    def edges(output, first: int) -> set[tuple[int, int]]:
+        """Those of row 1 among its six tokens, counted from the first."""
+        pairs = (output.graph_edges[0] - 10 - first).T.tolist()
+        return {(a, b) for a, b in pairs if 0 <= b <= a < 6}
+
+    assert edges(padded, 4) == edges(right, 0)
+    assert len(edges(right, 0)) > 6
+
+
+def test_reprs_are_short_and_count_parameters():
+    model = build()
+    output = model(draw_tokens(2, 9))
+    assert repr(output) == "TMTOutput(logits (2, 9, 61), depth (2, 9))"
+    count = f"{model.param_count():,} parameters"
+    assert count in repr(model)
+    assert repr(model.config).endswith(count)
+
+
+@torch.no_grad()
+def test_at_a_threshold_of_zero_every_token_leaves_at_once():
+    output = build(exit_threshold=0.0)(draw_tokens(2, 9))
+    assert output.layer_tokens == [18, 0, 0, 18]
 
 
 @torch.no_grad()

@@ -88,7 +88,7 @@ def test_every_norm_has_the_epsilon(architecture: str):
 def test_one_matrix_or_two(architecture: str):
     tied, untied = (build(architecture, tie_embeddings=tie) for tie in (True, False))
     assert tied.head.weight is tied.embedding.weight
-    assert untied.num_parameters() - tied.num_parameters() == VOCAB * 16
+    assert untied.param_count() - tied.param_count() == VOCAB * 16
     before = untied(draw_tokens(1, 6)).logits
     untied.head.weight.mul_(2)
     torch.testing.assert_close(

@@ -66,7 +66,7 @@ def adaptive_report(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks)
     static = passes["static"]["ppl"]
     return {
         "arch": run.config.arch,
-        "params": run.model.num_parameters(),
+        "params": run.model.param_count(),
         "window": settings.cut.window,
         "stride": settings.cut.stride,
         "chunk": settings.cut.chunk,

@@ -136,7 +136,7 @@ def _introduce(config: RunConfig, model: LanguageModel, splits: TokenSplits, tok
         tell("test: the validation split")
     tell(f"tokenizer {config.data.tokenizer}: {tokenizer.vocab_size:,} ids")
     tell_unspelt({split: spelt_share(splits, split, tokenizer) for split in splits.documents})
-    tell(f"{config.arch} {config.preset}: {model.num_parameters():,} parameters")
+    tell(f"{config.arch} {config.preset}: {model.param_count():,} parameters")
     for line in describe(parameter_groups(model, config.optim)):
         tell(f"  {line}")
     for line in model.notices(config.train.seq_len):

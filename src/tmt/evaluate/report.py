@@ -67,7 +67,7 @@ def evaluate_run(
     classes = token_classes(tokenizer, count_tokens(reference, tokenizer.vocab_size))
     by_class = depth_by_class(result, classes)
     return {
-        "params": model.num_parameters(),
+        "params": model.param_count(),
         "split": split,
         "tokens": result.tokens,
         "split_tokens": len(tokens) - 1,

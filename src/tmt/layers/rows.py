@@ -115,3 +115,10 @@ class _Take(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):  # pyrefly: ignore[bad-override]
         return grad.new_zeros(ctx.shape).index_copy(0, *ctx.saved_tensors, grad), None
+
+
+def rolled(grid: Tensor, shift: Tensor) -> Tensor:
+    """Every row of (B, T, …) turned by its own shift (B,), modulo T: valid tokens change sides."""
+    length = grid.shape[1]
+    index = (torch.arange(length, device=grid.device) - shift[:, None].to(grid.device)) % length
+    return grid[torch.arange(len(grid), device=grid.device)[:, None], index]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from tmt.layers.decay import ForgetGate
 from tmt.layers.linear import Linear
 from tmt.layers.norm import RMSNorm
 from tmt.layers.pair_embedding import PairEmbedding
+from tmt.layers.rows import rolled
 from tmt.model.common_config import ModelConfig
 from tmt.ops import cross_entropy, norm
 from tmt.ops.cross_entropy import linear_cross_entropy, softcapped, token_nll
@@ -24,7 +25,7 @@ IGNORE = -100
 """Target value that is not scored."""
 
 
-@dataclass
+@dataclass(repr=False)
 class ModelOutput:
     """Result of one forward call on tokens (B, T)."""
 
@@ -58,6 +59,19 @@ class ModelOutput:
     def flops_alone(self) -> int:
         """The same were every sequence of the batch run by itself: no padding, and nothing is shared."""
         return self.flops + sum(count() for count in self.batching)
+
+    def padded_on_the_left(self, lengths: Tensor) -> None:
+        """Put what was made of rows of those lengths, with padding on the right, where its tokens are."""
+        for name in ("logits", "nll", "depth"):
+            grid = getattr(self, name)
+            if grid is not None and grid.shape[1] > 1:
+                setattr(self, name, rolled(grid, -lengths))
+
+    def __repr__(self) -> str:
+        """Names and shapes, no values."""
+        tensors = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors.items())
+        return f"{type(self).__name__}({shapes})"
 
 
 @dataclass
@@ -124,8 +138,8 @@ class LanguageModel(nn.Module, ABC):
             targets: (B, T) int64 (−100: not scored): compute the loss instead of logits.
             last_only: logits of each row's last valid token only.
             return_state: return the decoding state (implied by `state`).
-            return_diagnostics: fill what the architecture's output has for inspection (default: only
-                outside training).
+            return_diagnostics: keep what the architecture's output needs for inspection, which is made when
+                it is read (default: but for training with targets, where it would hold memory).
             capacity: for tokens (B, 1) after a state, of rows with fewer tokens than that before: buffers of
                 that length, read whole under a mask, so that nothing on the host depends on how much was
                 read. Of models that are `decodes_statically`, without gradients.
@@ -137,11 +151,13 @@ class LanguageModel(nn.Module, ABC):
             raise InputError(f"tokens of shape {tuple(tokens.shape)} hold no token")
         left = lengths is not None and padding_side == "left"
         if left:
-            tokens = _roll(tokens, lengths)
-            targets = None if targets is None else _roll(targets, lengths)
+            tokens = rolled(tokens, lengths)
+            targets = None if targets is None else rolled(targets, lengths)
         cache = Cache(tokens, state, lengths, keep=return_state or state is not None, capacity=capacity)
         self._check(tokens, cache)
-        diagnose = not self.training if return_diagnostics is None else return_diagnostics
+        diagnose = (
+            (targets is None or not self.training) if return_diagnostics is None else return_diagnostics
+        )
         last_only = last_only and targets is None
         hidden = self.trunk(tokens, cache, diagnose, last_only)
         output, states = hidden.output, hidden.states
@@ -156,10 +172,7 @@ class LanguageModel(nn.Module, ABC):
         output.work += cache.work
         output.work.append(partial(self.head_flops, scored))
         if left:
-            for name in ("logits", "nll", "depth"):
-                grid = getattr(output, name)
-                if grid is not None and grid.shape[1] > 1:
-                    setattr(output, name, _roll(grid, -lengths))
+            output.padded_on_the_left(lengths)
         if cache.keep:
             output.state = cache.state()
         return output
@@ -230,9 +243,13 @@ class LanguageModel(nn.Module, ABC):
             "cross_entropy": "fused" if cross_entropy.available(weight) else "torch",
         }
 
-    def num_parameters(self) -> int:
+    def param_count(self) -> int:
         """Trained parameters, shared ones counted once."""
         return sum(p.numel() for p in self.parameters())
+
+    def extra_repr(self) -> str:
+        """The first line of its `repr`."""
+        return f"{self.param_count():,} parameters"
 
     def initialise(self) -> None:
         """Draw all weights from small normal distributions, biases zero."""
@@ -263,10 +280,3 @@ class LanguageModel(nn.Module, ABC):
             if low < 0 or high >= self.config.vocab_size:
                 bad = low if low < 0 else high
                 raise InputError(f"token id {bad} is outside the vocabulary of {self.config.vocab_size}")
-
-
-def _roll(grid: Tensor, shift: Tensor) -> Tensor:
-    """Every row of (B, T, …) turned by its own shift (B,), modulo T: valid tokens change sides."""
-    length = grid.shape[1]
-    index = (torch.arange(length, device=grid.device) - shift[:, None].to(grid.device)) % length
-    return grid[torch.arange(len(grid), device=grid.device)[:, None], index]

@@ -1,6 +1,6 @@
 """Configuration of the TemporalMesh Transformer: every switch, its default, and the named sizes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal, Self
 
 from tmt.layers.exit_schedule import GateKind, keep_shares
@@ -71,7 +71,8 @@ class TMTConfig(ModelConfig):
     target_depth: float | None = None
     """Mean share of layers a token runs; None uses exit_threshold instead."""
     exit_threshold: float = 0.85
-    """A token leaves when its confidence exceeds this (unless target_depth sets the threshold)."""
+    """A token leaves when its confidence exceeds this (unless target_depth sets the threshold); at 0 every
+    token leaves at the first gate."""
     entry_layers: int = 2
     """First layers, which every token runs."""
     landing_layers: int = 1
@@ -108,12 +109,23 @@ class TMTConfig(ModelConfig):
             require(
                 getattr(self, name) <= self.max_seq_len, self, name, f"exceeds max_seq_len={self.max_seq_len}"
             )
-        require(0 < self.exit_threshold <= 1, self, "exit_threshold", "must be in (0, 1]")
+        require(0 <= self.exit_threshold <= 1, self, "exit_threshold", "must be in [0, 1]")
         require(0 <= self.memory_momentum < 1, self, "memory_momentum", "must be in [0, 1)")
         bad_layers = [i for i in self.dense_layers if not 0 <= i < self.n_layers]
         require(not bad_layers, self, "dense_layers", f"names layers outside 0..{self.n_layers - 1}")
         if self.exits:
             self._check_depth()
+
+    def __repr__(self) -> str:
+        """Every field, and the parameters of the model (published interface)."""
+        import torch
+
+        from tmt.model.model import TMTModel
+
+        shown = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+        with torch.device("meta"):
+            count = TMTModel(self).param_count()
+        return f"TMTConfig({shown}): {count:,} parameters"
 
     def _check_depth(self) -> None:
         fixed = self.entry_layers + self.landing_layers

@@ -1,7 +1,7 @@
 """The TemporalMesh Transformer, from tokens to logits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -17,27 +17,57 @@ from tmt.model import mesh_step
 from tmt.model.base import Hidden, LanguageModel, ModelOutput
 from tmt.model.block import TMTBlock
 from tmt.model.config import TMTConfig
-from tmt.model.trace import LayerTrace, edge_list
+from tmt.model.diagnostics import Diagnostics
+from tmt.model.trace import LayerTrace
 from tmt.ops.mesh import graph_impl
 
 
-@dataclass
+@dataclass(repr=False)
 class TMTOutput(ModelOutput):
-    """A :class:`ModelOutput` with the published diagnostics, filled when they are asked for."""
+    """A :class:`ModelOutput` with the published diagnostics, each made when it is first read.
 
-    exit_masks: list[Tensor] | None = None
-    """Per layer (B, T) bool: the token has left at or before this layer."""
-    confidences: list[Tensor] | None = None
-    """Per layer (B, T) float32 in (0, 1): what the token's latest gate said."""
-    graph_edges: tuple[Tensor, Tensor] | None = None
-    """(edge_index (2, E) int64 over the flattened tokens, row 0 the receiver; edge_weight (E,) similarity)
-    of the last mesh layer, edges within this call's tokens."""
-    memory_state: Tensor | None = None
-    """(M, D) anchors."""
-    decay_scalars: Tensor | None = None
-    """(B, T, D) channel scales of the last layer (ones where channel_decay is off)."""
-    traces: list[LayerTrace] = field(default_factory=list)
-    """What each layer did, for inspection."""
+    They are None where none were asked for. `graph_edges` are those of the last mesh layer, within this
+    call's tokens; `memory_state` (M, D) are the anchors; `confidences` train the gates where a loss reads
+    them. See :class:`Diagnostics` for the shapes.
+    """
+
+    diagnostics: Diagnostics | None = None
+
+    @property
+    def traces(self) -> list[LayerTrace]:
+        """What each layer did."""
+        return [] if self.diagnostics is None else self.diagnostics.traces
+
+    @property
+    def exit_masks(self) -> list[Tensor] | None:
+        """Per layer (B, T) bool."""
+        return None if self.diagnostics is None else self.diagnostics.exit_masks
+
+    @property
+    def confidences(self) -> list[Tensor] | None:
+        """Per layer (B, T) float32 in (0, 1)."""
+        return None if self.diagnostics is None else self.diagnostics.confidences
+
+    @property
+    def graph_edges(self) -> tuple[Tensor, Tensor] | None:
+        """edge_index (2, E) int64 and edge_weight (E,)."""
+        return None if self.diagnostics is None else self.diagnostics.graph_edges
+
+    @property
+    def memory_state(self) -> Tensor | None:
+        """(M, D)."""
+        return None if self.diagnostics is None else self.diagnostics.memory_state
+
+    @property
+    def decay_scalars(self) -> Tensor | None:
+        """(B, T, D)."""
+        return None if self.diagnostics is None else self.diagnostics.decay_scalars
+
+    def padded_on_the_left(self, lengths: Tensor) -> None:
+        """See :class:`ModelOutput`."""
+        super().padded_on_the_left(lengths)
+        if self.diagnostics is not None:
+            self.diagnostics.padding = -lengths
 
 
 class TMTModel(LanguageModel):
@@ -105,7 +135,7 @@ class TMTModel(LanguageModel):
         if self.training:
             output.statistics = self._statistics(traces, cache, output)
         if diagnose:
-            self._diagnose(traces, tokens, output)
+            output.diagnostics = self._diagnostics(traces, tokens)
         return Hidden(x, output)
 
     @property
@@ -252,29 +282,10 @@ class TMTModel(LanguageModel):
             f"{config.local_window} tokens; until then a step takes up to {ratio:.1f} times the operations"
         ]
 
-    def _diagnose(self, traces: list[LayerTrace], tokens: Tensor, output: TMTOutput) -> None:
-        confidence = torch.full((tokens.numel(),), torch.finfo(torch.float32).tiny, device=tokens.device)
-        left = torch.zeros(tokens.numel(), dtype=torch.bool, device=tokens.device)
-        output.exit_masks, output.confidences = [], []
-        for trace in traces:
-            if trace.decision is not None:
-                confidence = trace.rows.put(confidence, trace.decision.confidence)
-                left = trace.rows.put(left, ~trace.decision.stay)
-            output.exit_masks.append(left.view_as(tokens))
-            output.confidences.append(confidence.view_as(tokens))
-        output.traces = traces
+    def _diagnostics(self, traces: list[LayerTrace], tokens: Tensor) -> Diagnostics:
         mesh = [layer for layer in range(len(traces)) if layer not in self.config.dense_layers]
-        output.graph_edges = edge_list(traces[mesh[-1] if mesh else -1])
-        if self.memory is not None:
-            output.memory_state = self.memory.anchors()
-        positions, channel_decay = traces[-1].rows.grid_positions, self.blocks[-1].channel_decay
-        shape = (*tokens.shape, self.config.d_model)
-        scales = (
-            torch.ones(shape, device=tokens.device)
-            if channel_decay is None
-            else channel_decay(positions.flatten())
-        )
-        output.decay_scalars = scales.view(shape)
+        anchors = None if self.memory is None else self.memory.anchors()
+        return Diagnostics(tokens, traces, mesh[-1] if mesh else -1, anchors, self.blocks[-1].channel_decay)
 
 
 def _remaining(rows: Rows, decision: Decision, cache: Cache) -> tuple[Rows, Tensor | None]:

@@ -156,4 +156,4 @@ def with_penalty(loss: Tensor, output: ModelOutput) -> Tensor:
 
 def model_figures(model: LanguageModel, length: int) -> dict[str, Any]:
     """Size and cost of a model on sequences of `length` tokens."""
-    return {"params": model.num_parameters(), "flops_per_token": model.flops(length) / length}
+    return {"params": model.param_count(), "flops_per_token": model.flops(length) / length}

@@ -55,7 +55,7 @@ def rows(arch: str, device: torch.device, minutes: float, course: Course) -> Ite
     yield {
         "arch": arch,
         "preset": course.preset,
-        "parameters": model.num_parameters(),
+        "parameters": model.param_count(),
         "minutes": trainer.elapsed / 60,
         "steps": trainer.step,
         "tokens_per_s": tokens / trainer.elapsed,
