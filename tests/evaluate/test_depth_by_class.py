@@ -5,6 +5,7 @@ import torch
 from tiny_models import BYTES, stream, tiny
 from tmt.evaluate import count_tokens, depth_by_class, score, token_classes
 from tmt.evaluate.depth import CLASSES
+from tmt.evaluate.windows import windows
 from tmt.text.corpus import MemoryCorpus
 from tmt.tokens import make_tokenizer
 
@@ -67,6 +68,28 @@ def test_table_agrees_with_each_tokens_own_depth():
         own = depth[classes[tokens[:-1]] == index]
         assert table[name].tokens == len(own)
         assert table[name].mean_layers == (pytest.approx(own.mean()) if len(own) else None)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("stride", [5, 16])
+def test_every_token_counts_once_in_the_window_that_scores_its_target(stride: int, batch_size: int):
+    model, tokens = tiny(), stream(TEXT)
+    sizes = dict(context=16, stride=stride, batch_size=batch_size, progress=False)
+    result = score(model, tokens, BYTES, **sizes)
+    assert np.array_equal(result.seen, np.bincount(tokens[:-1], minlength=BYTES.vocab_size))
+    left = np.zeros((4, len(tokens) - 1), dtype=bool)
+    depth = np.zeros(len(tokens) - 1)
+    for window in windows(len(tokens) - 1, 16, stride):
+        end = window.start + window.length
+        output, new = model(torch.from_numpy(tokens[None, window.start : end])), window.scored
+        left[:, end - new : end] = torch.stack(output.exit_masks)[:, 0, -new:].numpy()
+        depth[end - new : end] = output.depth[0, -new:].numpy()
+    everyone = np.ones(len(tokens) - 1, dtype=bool)
+    ran = [everyone, *~left[:2], everyone]
+    assert result.layer_tokens.tolist() == [layer.sum() for layer in ran]
+    assert 0 < left[1].mean() < 1
+    assert result.layers_run.sum() == depth.sum()
 
 
 def test_without_exits_every_class_runs_every_layer():

@@ -36,9 +36,9 @@ class ClassDepth:
     """Depth of one class of tokens."""
 
     tokens: int
-    """Inputs of the class."""
+    """Tokens of the class that a scored target follows."""
     mean_layers: float | None
-    """Layers they ran on average; None where there is no such input."""
+    """Layers they ran on average; None where there is no such token."""
 
 
 def count_tokens(tokens: Tokens, vocab_size: int) -> npt.NDArray[np.int64]:
@@ -66,7 +66,7 @@ def token_classes(tokenizer: Tokenizer, counts: npt.NDArray[np.int64]) -> npt.ND
 
 
 def depth_by_class(score: Score, classes: npt.NDArray[np.int64]) -> dict[str, ClassDepth]:
-    """Mean layers run by the inputs of each class, from the table of :func:`token_classes`."""
+    """Mean layers run by the tokens of each class, from the table of :func:`token_classes`."""
     tokens = np.bincount(classes, weights=score.seen, minlength=len(CLASSES))
     layers = np.bincount(classes, weights=score.layers_run, minlength=len(CLASSES))
     return {

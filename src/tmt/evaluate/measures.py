@@ -31,11 +31,11 @@ class Score:
     flops_dense: int
     """Operations of the same passes with every layer run for every token."""
     layer_tokens: npt.NDArray[np.int64]
-    """(L,) tokens that each layer worked on."""
+    """(L,) tokens that each layer worked on, of those that a scored target follows."""
     seen: npt.NDArray[np.int64]
-    """(V,) inputs processed, by token id."""
+    """(V,) tokens that a scored target follows, each once, by id."""
     layers_run: npt.NDArray[np.int64]
-    """(V,) layers that those inputs ran, summed."""
+    """(V,) layers that those tokens ran, summed."""
     nats_at: npt.NDArray[np.float64]
     """(context,) negative log-likelihood after each position of a window, summed."""
     scored_at: npt.NDArray[np.int64]
@@ -68,7 +68,7 @@ class Score:
 
     @property
     def mean_layers(self) -> float:
-        """Layers run per processed token."""
+        """Layers run by a token before its target is scored."""
         return float(self.layers_run.sum() / self.seen.sum())
 
     @property
@@ -78,7 +78,7 @@ class Score:
 
     @property
     def layer_share(self) -> list[float]:
-        """Share of the processed tokens that each layer worked on."""
+        """Share of the tokens before scored targets that each layer worked on."""
         return (self.layer_tokens / self.seen.sum()).tolist()
 
     @property

@@ -81,6 +81,7 @@ class _Tally:
     def __init__(self, model: LanguageModel, vocab_size: int, context: int) -> None:
         self._model = model
         self._dense = cache(model.flops)
+        self._landing = getattr(model.config, "landing_layers", 0)
         self._device = next(model.parameters()).device
         self.nats_at = np.zeros(context)
         self.scored_at = np.zeros(context, dtype=np.int64)
@@ -102,15 +103,22 @@ class _Tally:
         self.flops += output.flops_alone
         self.flops_dense += sum(self._dense(window.length) for window in batch)
         self.flops_dense -= self._model.head_flops(sum(window.length - window.scored for window in batch))
-        self.layer_tokens += output.layer_tokens
-        seen = np.bincount(inputs.ravel(), minlength=len(self.seen))
-        self.seen += seen
+        self._add_depth(output, inputs, targets != IGNORE)
+
+    def _add_depth(
+        self, output: ModelOutput, inputs: npt.NDArray[np.int64], scored: npt.NDArray[np.bool_]
+    ) -> None:
+        """Of the inputs that a scored target follows: others are padding, or seen in another window."""
+        ids, n_layers = inputs[scored], len(self.layer_tokens)
         if output.depth is None:
-            self.layers_run += seen * len(self.layer_tokens)
+            depth = np.full(len(ids), n_layers)
         else:
-            depth = output.depth.cpu().numpy().ravel()
-            layers = np.bincount(inputs.ravel(), weights=depth, minlength=len(self.seen))
-            self.layers_run += layers.astype(np.int64)
+            depth = output.depth.cpu().numpy()[scored]
+        self.seen += np.bincount(ids, minlength=len(self.seen))
+        self.layers_run += np.bincount(ids, weights=depth, minlength=len(self.seen)).astype(np.int64)
+        layers = np.arange(n_layers)
+        landing = layers >= n_layers - self._landing
+        self.layer_tokens += (landing | (layers < depth[:, None] - self._landing)).sum(0)
 
     @torch.inference_mode()
     def _run(
