@@ -9,6 +9,7 @@ from known_kernels import GROWING, TWO_AND_ONE
 
 from tiny_models import tiny
 from tmt.analysis import KernelRecord, log10_condition, model_kernels, operator_records
+from tmt.analysis.operator import mixes_by_kernels_alone
 from tmt.errors import InputError
 
 
@@ -34,6 +35,15 @@ def test_the_residual_connection_adds_the_identity():
     shift, cancelled = records_of([0.2, 1.0, 0.0], [-1.0, 0.0, 0.5])
     assert (shift.index, shift.residual_index) == (-1, 0)
     assert (cancelled.index, cancelled.residual_index) == (0, -2)
+
+
+def test_the_identity_is_not_added_where_projections_stand_around_the_kernel():
+    """Of I + W_out T W_in with T = 1 + z and a product of −2 the index is −1, of T + I it is 0."""
+    (record,) = operator_records({"0": np.array([[[1.0, 1.0, 0.0]]])}, alone=False)
+    assert record.residual_index is None
+    assert mixes_by_kernels_alone(tiny("toeplitz", n_heads=0))
+    assert not mixes_by_kernels_alone(tiny("toeplitz", n_heads=1))
+    assert not mixes_by_kernels_alone(tiny("hyena"))
 
 
 def test_layers_and_heads_keep_their_names_and_order():

@@ -1,5 +1,7 @@
 """Weights under the names of the authors' code."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -93,6 +95,41 @@ def test_what_does_not_fit_is_named():
         change(broken)
         with pytest.raises(InputError, match=named):
             from_published(broken)
-    sizes = dict(vocab_size=V, d_model=D, n_layers=1, ffn_dim=F, kernel_length=N)
-    with pytest.raises(InputError, match="have published names"):
-        to_published(ToeplitzMixer(ToeplitzConfig(**sizes)))
+
+
+def test_a_transposed_weight_is_not_taken():
+    weights = published(heads=0, expanded=False)
+    name = "mixer_blocks.0.channel_mixing_layer.0.weight"
+    weights["mixer_blocks.0.channel_mixing_layer.3.weight"], weights[name] = (
+        weights[name],
+        weights["mixer_blocks.0.channel_mixing_layer.3.weight"],
+    )
+    with pytest.raises(InputError, match=r"weight of the published weights has shape \(.*\), not \("):
+        from_published(weights)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("activation", "gelu"),
+        ("bias", "channel"),
+        ("bias", "none"),
+        ("layer_norm_eps", 1e-2),
+        ("norm", "rms"),
+        ("layout", "mix_first"),
+        ("kernel", "decay"),
+        ("mean", True),
+        ("output_bias", False),
+        ("channel_kernel", 2),
+        ("final_norm", True),
+        ("tie_embeddings", True),
+    ],
+)
+def test_what_the_published_model_would_compute_otherwise_is_refused(field: str, value: Any):
+    sizes = dict(vocab_size=V, d_model=N, n_layers=1, n_heads=2, ffn_dim=F, kernel_length=N, kernel="raw")
+    if field == "mean":
+        sizes["kernel"] = "softplus"
+    config = ToeplitzConfig(**{**sizes, "final_norm": False, "tie_embeddings": False, field: value})
+    expected = "kernel=softplus" if field == "mean" else f"{field}={value}"
+    with pytest.raises(InputError, match=f"^{expected} has no published form"):
+        to_published(ToeplitzMixer(config))

@@ -39,7 +39,8 @@ class KernelRecord:
     index: int | None = None
     """Minus the zeros inside the circle; None where not certified."""
     residual_index: int | None = None
-    """The same of the kernel plus the identity, which is what a residual connection makes of it."""
+    """The same of the kernel plus the identity, which is what a residual connection makes of it (but for the
+    norm's scale of each row); None where projections stand around the kernel."""
     leading_zeros: int | None = None
     """Negligible taps before the first that is not."""
     first_tap_share: float | None = None
@@ -73,16 +74,26 @@ def model_kernels(model: LanguageModel, arch: str) -> Kernels:
     return kernels
 
 
-def operator_records(kernels: Kernels) -> Iterator[KernelRecord]:
-    """A record for every head of every layer, of kernels (H, K, n) as :func:`model_kernels` gives them."""
+def mixes_by_kernels_alone(model: LanguageModel) -> bool:
+    """Whether no projection stands before a model's kernels, so that the residual makes T + I of them."""
+    return not any(name.endswith("mixer.input.weight") for name, _ in model.named_parameters())
+
+
+def operator_records(kernels: Kernels, alone: bool = True) -> Iterator[KernelRecord]:
+    """A record for every head of every layer, of kernels (H, K, n) as :func:`model_kernels` gives them.
+
+    `alone` is what :func:`mixes_by_kernels_alone` says of their model.
+    """
     for layer, heads in kernels.items():
         for head, kernel in enumerate(heads):
             shifts, taps = kernel.shape
-            found = _one_variable(kernel[0]) if shifts == 1 else {"distance": _distance_on_torus(kernel)}
+            found = (
+                _one_variable(kernel[0], alone) if shifts == 1 else {"distance": _distance_on_torus(kernel)}
+            )
             yield KernelRecord(layer, head, taps, shifts, **found)
 
 
-def _one_variable(kernel: Taps) -> dict[str, Any]:
+def _one_variable(kernel: Taps, alone: bool) -> dict[str, Any]:
     length, energy = kernel.size, float(kernel @ kernel)
     symbol = symbol_index(kernel)
     roots = count_roots(kernel) if length <= MOST_TAPS and energy else None
@@ -92,7 +103,7 @@ def _one_variable(kernel: Taps) -> dict[str, Any]:
         distance=symbol.distance,
         certified=symbol.certified,
         index=symbol.index,
-        residual_index=symbol_index(kernel + (np.arange(length) == 0)).index,
+        residual_index=symbol_index(kernel + (np.arange(length) == 0)).index if alone else None,
         leading_zeros=symbol.leading_zeros,
         first_tap_share=float(kernel[0] ** 2 / energy) if energy else None,
         log10_condition=log10_condition(kernel, length),

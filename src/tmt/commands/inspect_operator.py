@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from tmt.analysis.operator import KernelRecord, model_kernels, operator_records
+from tmt.analysis.operator import KernelRecord, mixes_by_kernels_alone, model_kernels, operator_records
 from tmt.analysis.picture import check_picture, draw_symbols
 from tmt.checkpoint import Run
 from tmt.commands.report import PlainConsole, number, tell
@@ -27,7 +27,7 @@ def inspect_operator(run: Run, as_json: bool, picture: Path | None) -> None:
     if picture is not None:
         check_picture(picture)
     records = []
-    for record in operator_records(kernels):
+    for record in operator_records(kernels, mixes_by_kernels_alone(run.model)):
         records.append(record)
         if as_json:
             print(json.dumps(asdict(record), allow_nan=False), flush=True)
@@ -41,9 +41,9 @@ def inspect_operator(run: Run, as_json: bool, picture: Path | None) -> None:
 def _table(records: list[KernelRecord]) -> Table:
     sizes = sorted({record.taps for record in records})
     caption = (
-        "with I: the index with the residual connection; distance: of the symbol from zero; σ: singular "
-        "values that small, of n rows and of 2n; w0: share of the first tap in ‖w‖²; no index: the symbol may"
-        " have a zero on the unit circle, or there are several channel shifts"
+        "with I: the index with the residual connection, where no projection stands between; distance: of "
+        "the symbol from zero; σ: singular values that small, of n rows and of 2n; w0: share of the first tap in "
+        "‖w‖²; no index: the symbol may have a zero on the unit circle, or there are several channel shifts"
     )
     title = f"Toeplitz operators, n = {', '.join(map(str, sizes))}"
     table = Table(box=SIMPLE_HEAD, padding=(0, 0), title=title, caption=caption)

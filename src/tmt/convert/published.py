@@ -1,7 +1,8 @@
 """Weights of the Toeplitz mixers that the authors' code trains, by their names there, and back."""
 
 from collections.abc import Iterator
-from typing import cast
+from dataclasses import fields
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +12,10 @@ from tmt.model.toeplitz import ToeplitzMixer, ToeplitzMixing
 from tmt.model.toeplitz_config import ToeplitzConfig
 
 Weights = dict[str, Tensor]
+SIZES = ("vocab_size", "d_model", "n_layers", "n_heads", "ffn_dim", "kernel_length", "expanded")
+"""Fields that the shapes of weights tell."""
+WITHOUT_EFFECT = {"max_seq_len", "dropout", "init", "embedding_std", "beyond", "decode", "toeplitz"}
+"""Fields that change no logit of a text that is not longer than the kernel, given the weights."""
 NORMS_AND_MLP = {
     "channel_norm": "channel_norm",
     "mlp.inner": "channel_mixing_layer.0",
@@ -26,14 +31,14 @@ def from_published(weights: Weights) -> ToeplitzMixer:
     linear layer per head becomes one whose rows are stacked in the order of the heads.
 
     Raises:
-        InputError: a weight is missing, unknown, or of a shape that does not fit.
+        InputError: a weight is missing, unknown, or of a shape that does not fit (a 1 more or less does).
     """
     model = ToeplitzMixer(_config(weights)).eval()
     with torch.no_grad():
         for name, target in _targets(model):
             if name not in weights:
                 raise InputError(f"{name} is missing from the published weights")
-            if weights[name].numel() != target.numel():
+            if _sizes(weights[name]) != _sizes(target):
                 shapes = f"{tuple(weights[name].shape)}, not {tuple(target.shape)}"
                 raise InputError(f"{name} of the published weights has shape {shapes}")
             target.copy_(weights[name].view_as(target))
@@ -44,14 +49,19 @@ def from_published(weights: Weights) -> ToeplitzMixer:
 
 
 def to_published(model: ToeplitzMixer) -> Weights:
-    """The weights of a model of that layout under the published names."""
+    """The weights of a model of that layout under the published names.
+
+    Raises:
+        InputError: the model computes something else than the published one does with these weights.
+    """
     config = model.config
-    layout = (config.kernel, config.layout, config.norm, config.final_norm, config.tie_embeddings)
-    if layout != ("raw", "mlp_first", "layer", False, False) or config.channel_kernel != 1:
-        raise InputError(
-            "only kernel=raw, layout=mlp_first, norm=layer, final_norm=false, tie_embeddings=false and one "
-            "channel kernel have published names"
-        )
+    layout = _layout(**{size: getattr(config, size) for size in SIZES})
+    for field in fields(config):
+        own, published = (getattr(c, field.name) for c in (config, layout))
+        if own != published and field.name not in WITHOUT_EFFECT:
+            raise InputError(
+                f"{field.name}={own} has no published form, whose models have {field.name}={published}"
+            )
     return {name: target.detach().clone() for name, target in _targets(model)}
 
 
@@ -93,17 +103,23 @@ def _config(weights: Weights) -> ToeplitzConfig:
         heads = sum(name.startswith(f"{first}proj_head.") for name in weights) // 2
         kernel = first + ("mixer_heads.0." if heads else "")
         expanded = f"{kernel}0.weight" in weights
-        return ToeplitzConfig(
+        return _layout(
             vocab_size=vocab_size,
             d_model=d_model,
             n_layers=sum(name.endswith(".token_norm.weight") for name in weights),
             n_heads=heads,
             ffn_dim=len(weights["mixer_blocks.0.channel_mixing_layer.0.weight"]),
-            kernel="raw",
             kernel_length=weights[f"{kernel}0.weight" if expanded else f"{kernel}weight"].shape[-1],
             expanded=expanded,
-            final_norm=False,
-            tie_embeddings=False,
         )
     except KeyError as error:
         raise InputError(f"{error.args[0]} is missing from the published weights") from error
+
+
+def _layout(**sizes: Any) -> ToeplitzConfig:
+    """The authors' own, of these :data:`SIZES`."""
+    return ToeplitzConfig(kernel="raw", final_norm=False, tie_embeddings=False, **sizes)
+
+
+def _sizes(weight: Tensor) -> list[int]:
+    return [size for size in weight.shape if size != 1]
