@@ -42,8 +42,9 @@ def _table(records: list[KernelRecord]) -> Table:
     sizes = sorted({record.taps for record in records})
     caption = (
         "with I: the index with the residual connection, where no projection stands between; distance: of "
-        "the symbol from zero; σ: singular values that small, of n rows and of 2n; w0: share of the first tap in "
-        "‖w‖²; no index: the symbol may have a zero on the unit circle, or there are several channel shifts"
+        "the symbol from zero; σ: singular values that small, of n rows and of 2n; w0: share of the first "
+        "tap in ‖w‖²; no index: the symbol may have a zero on the unit circle, or there are several channel "
+        "shifts"
     )
     title = f"Toeplitz operators, n = {', '.join(map(str, sizes))}"
     table = Table(box=SIMPLE_HEAD, padding=(0, 0), title=title, caption=caption)
