@@ -272,10 +272,14 @@ def _merged(rows: Rows, old: Tensor | None, new: Tensor | None, missing: int = 0
 
 
 def _forget_bias(gates: Tensor, positions: Tensor, cache: Cache) -> ForgetBias:
-    """Cumulative log gates at `positions` (B, T) and of all tokens so far, from the new tokens' gates."""
+    """Cumulative log gates at `positions` (B, T) and of all tokens so far, from the new tokens' gates.
+
+    Sums are carried in float64 where the device has it: in float32 their errors grow with every call.
+    """
     batch, length = cache.positions.shape
-    before, put = cache.carried(gates.new_zeros(batch, gates.shape[-1]))
-    total = before[:, None] + gates.view(batch, length, -1).cumsum(1)
+    exact = gates.dtype if gates.device.type == "mps" else torch.float64
+    before, put = cache.carried(gates.new_zeros(batch, gates.shape[-1], dtype=exact))
+    total = before[:, None] + gates.view(batch, length, -1).to(exact).cumsum(1)
     put(total[torch.arange(batch, device=gates.device), cache.new - 1])
-    keys = cache.append(total.flatten(0, 1))
+    keys = cache.append(total.flatten(0, 1).to(gates.dtype))
     return ForgetBias(keys.gather(1, positions[..., None].expand(-1, -1, keys.shape[-1])), keys)

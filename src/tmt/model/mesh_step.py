@@ -76,7 +76,7 @@ def step(
         row.place("decay_rate", attention.decay.rates())
     if attention.forget is not None:
         forget = row.place("forget", x.new_empty(1, attention.heads.n_heads))
-        row.place("forget_total", cache.opened(torch.float32))
+        row.place("forget_total", cache.opened(torch.float64))
         row.buffer("forget_k")
     routing = row.buffer("routing_k")
     if attention.builds_graph:

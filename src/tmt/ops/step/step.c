@@ -37,7 +37,9 @@ typedef struct {
     float *q, *k, *v;                            /* (H, E); (≥ S, H, E) twice */
     float *routing_k, *means;                    /* (≥ S, R); (≥ S / block, R) */
     int32_t *neighbours;                         /* (K) */
-    float *forget, *forget_total, *forget_k;     /* (H) of this token; (H) so far; (≥ S, H) */
+    float *forget;                               /* (H) of this token */
+    double *forget_total;                        /* (H) so far */
+    float *forget_k;                             /* (≥ S, H) */
     const float *decay_rate, *anchor_k, *anchor_v; /* (H); (M, H, E) twice */
     float *tail;                                 /* (3, D) the states before */
 } layer;
@@ -112,6 +114,11 @@ static void forget(const layer *l, const float *normed) {
     }
 }
 
+/* (H) sums of the gates up to the token, where it has any. */
+static float *gates_so_far(const layer *l) {
+    return l->forget_k ? l->forget_k + l->position * l->heads : NULL;
+}
+
 /* Routing vector and neighbours of the token. */
 static void choose_neighbours(const layer *l, const float *normed) {
     float *own = l->routing_k + l->position * l->routing;
@@ -124,7 +131,7 @@ static void choose_neighbours(const layer *l, const float *normed) {
                     l->means + (blocks - 1) * l->routing);
     int64_t earliest = 0;
     if (l->forget_k)
-        earliest_audible(l->forget_total, l->forget_k, 0, &l->position, 1, 1, l->heads, -20, &earliest);
+        earliest_audible(gates_so_far(l), l->forget_k, 0, &l->position, 1, 1, l->heads, -20, &earliest);
     search s = {1, 1, seen, l->routing, blocks, 0, 0, l->k_neighbours, l->window, l->block, l->k_global,
                 l->exact_until, l->successors, own, l->routing_k, l->means, &l->position, &earliest};
     build_graph(&s, NULL, NULL, l->neighbours, 1);
@@ -142,7 +149,7 @@ static void attend_mesh(const layer *l, const float *scores, float *attended, fl
     m.routing = l->routing, m.anchors = l->anchors, m.window = least(l->window, m.keys);
     m.q = l->q, m.k = l->k, m.v = l->v, m.positions = &l->position, m.neighbours = l->neighbours;
     m.similarity_q = own, m.similarity_k = l->routing_k, m.gain = l->gain;
-    m.forget_q = l->forget_total, m.forget_k = l->forget_k, m.decay_rate = l->decay_rate;
+    m.forget_q = gates_so_far(l), m.forget_k = l->forget_k, m.decay_rate = l->decay_rate;
     m.anchor_scores = scores, m.anchor_v = l->anchor_v;
     attend(&m, attended, log_sum, usage, 1);
 }
