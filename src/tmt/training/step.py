@@ -86,6 +86,13 @@ class Stepper:
         self.loader = DeviceBatches(loader, ranks.device, ahead=self.lags)
         self.bf16 = use_bf16(train.precision, ranks.device)
         self.step, self.elapsed, self.core_seconds, self.flops = 0, 0.0, 0.0, 0
+        self.counts = not math.isnan(model.flops(train.seq_len))
+        """Whether the model counts its operations; `flops` stays 0 where not."""
+        if train.budget == "flops" and not self.counts:
+            raise InputError(
+                f"a budget of train.flops needs a model that counts them: give {type(model).__name__} a "
+                "method flops(length), or take steps, minutes or tokens"
+            )
 
     @property
     def share(self) -> float:
@@ -136,6 +143,7 @@ class Stepper:
         """Clipped gradients of the micro-batches, averaged over the ranks, and the model's statistics."""
         losses, layers, statistics = [], 0.0, {}
         counted = not self.lags or self.config.train.budget == "flops"  # on a device, counting waits for it
+        counted = counted and self.counts
         penalty_weight = self.config.optim.exit_gate_coeff * min(1.0, share / EXIT_WARMUP)
         for _ in range(self.config.train.accumulate):
             inputs, targets = next(self.loader)
