@@ -52,10 +52,7 @@ class TasksOptions(RunOptions):
     what it holds already is not trained again."""
 
     def __post_init__(self):
-        """Refuse unknown names, bad numbers, and what contradicts itself."""
-        for name in self.architectures:
-            architecture(name).configure(self.preset or "nano", {})
-            architecture(name).require_fields(self.model_fields)
+        """Refuse bad numbers, and what contradicts itself."""
         for name in ("steps", "batch_size"):
             value = getattr(self, name)
             require(value is None or value > 0, self, name, "must be above zero")
@@ -75,6 +72,9 @@ class TasksOptions(RunOptions):
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
+        for arch in map(architecture, self.architectures):
+            arch.configure(self.preset or "nano", {})
+            arch.require_fields(self.model_fields)
         if self.task == "list":
             refuse_unused(given, sorted(given - {"task"}), "list only shows the tasks")
         if self.trust is not None and self.encoder is None:

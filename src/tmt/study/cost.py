@@ -95,7 +95,7 @@ def _step(stepper: Stepper) -> tuple[float, float]:
     flops, started = stepper.flops, time.process_time()
     for _ in range(TIMED):
         stepper.take_step()
-    counted = (stepper.flops - flops) / TIMED if stepper.counts else math.nan
+    counted = (stepper.flops - flops) / TIMED or math.nan
     return counted, (time.process_time() - started) / TIMED
 
 

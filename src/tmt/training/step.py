@@ -86,9 +86,7 @@ class Stepper:
         self.loader = DeviceBatches(loader, ranks.device, ahead=self.lags)
         self.bf16 = use_bf16(train.precision, ranks.device)
         self.step, self.elapsed, self.core_seconds, self.flops = 0, 0.0, 0.0, 0
-        self.counts = not math.isnan(model.flops(train.seq_len))
-        """Whether the model counts its operations; `flops` stays 0 where not."""
-        if train.budget == "flops" and not self.counts:
+        if train.budget == "flops" and math.isnan(model.flops(train.seq_len)):
             raise InputError(
                 f"a budget of train.flops needs a model that counts them: give {type(model).__name__} a "
                 "method flops(length), or take steps, minutes or tokens"
@@ -143,7 +141,6 @@ class Stepper:
         """Clipped gradients of the micro-batches, averaged over the ranks, and the model's statistics."""
         losses, layers, statistics = [], 0.0, {}
         counted = not self.lags or self.config.train.budget == "flops"  # on a device, counting waits for it
-        counted = counted and self.counts
         penalty_weight = self.config.optim.exit_gate_coeff * min(1.0, share / EXIT_WARMUP)
         for _ in range(self.config.train.accumulate):
             inputs, targets = next(self.loader)
@@ -154,7 +151,7 @@ class Stepper:
             )
             (objective / self.config.train.accumulate).backward()
             losses.append(output.loss.detach())
-            if counted:
+            if counted and not math.isnan(output.flops):
                 self.flops += int(self.ranks.share(TRAINED_PER_FORWARD * self.ranks.size * output.flops))
             layers += sum(output.layer_tokens) / inputs.numel() / len(output.layer_tokens)
             _add(statistics, output.statistics)
