@@ -8,12 +8,18 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
+import torch
 import yaml
 
 from tiny_runs import Result
+from tmt.checkpoint import load_run
 from tmt.cli import main
+from tmt.errors import InputError
+from tmt.generate import Sampler, generate_tokens
 from tmt.model import architecture
+from tmt.options.study_file import read_study
 from tmt.run_folder import load_config
+from tmt.study.record import read_record
 
 pytest_plugins = ["command_line"]
 
@@ -102,6 +108,54 @@ def test_what_it_costs_is_not_counted_until_it_says(made: Path, tmt: Tmt):
         == record["flops_per_token_dense"]
         == 2 * (16 * 48 + 48 + 16) + 8 * 16 + 2 * 257 * 16
     )
+
+
+@pytest.mark.parametrize("prompts", [[[5]], [[5, 6, 7], [8]]])
+def test_it_writes_what_reading_the_whole_text_gives(made: Path, prompts: list[list[int]]):
+    model = load_run(made / "run").model
+    steps = generate_tokens(model, prompts, max_new_tokens=4, sampler=Sampler(temperature=0))
+    written = [list(row) for row in zip(*steps, strict=True)]
+    for prompt, new in zip(prompts, written, strict=True):
+        for at, token in enumerate(new):
+            assert token == model(torch.tensor([prompt + new[:at]])).logits[0, -1].argmax()
+
+
+def test_a_task_is_trained_again_when_the_code_has_changed(made: Path, tmt: Tmt):
+    records = made / "records.jsonl"
+    task = [
+        "tasks",
+        "copy",
+        f"--arch={made / 'mine.py'}",
+        *SHORTER["tasks"],
+        f"--json={records}",
+        "--device=cpu",
+    ]
+    for change, lines in (("", 1), ("", 1), ("# changed\n", 2)):
+        with (made / "mine.py").open("a", encoding="utf-8") as file:
+            file.write(change)
+        assert tmt(*task).code == 0
+        assert len(records.read_text(encoding="utf-8").splitlines()) == lines
+
+
+def test_a_record_of_a_study_is_of_the_code_that_it_was_made_with(made: Path):
+    run = {"arch": str(made / "mine.py"), "seq_len": 16}
+    content = dict(
+        base="mine",
+        seeds=[1],
+        budget={"steps": 1},
+        runs={"mine": run},
+        evaluations={"valid": {"split": "valid"}},
+    )
+    (made / "study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    (job,) = read_study(made / "study.yaml").jobs
+    record = read_record(made, job)
+    record.config = {"code": job.config.code}
+    record.save(made / job.slug)
+    assert read_record(made, job).config == record.config
+    with (made / "mine.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    with pytest.raises(InputError, match=r"made with other code of .*mine\.py"):
+        read_record(made, read_study(made / "study.yaml").jobs[0])
 
 
 def test_its_file_counts_as_code(made: Path, tmt: Tmt):

@@ -20,7 +20,7 @@ EMBEDDING_STD = 0.2
 def identity(arch: str, config: ModelConfig) -> dict[str, Any]:
     """What tells a model from others in a record; of the user's own code its digest too."""
     code = architecture(arch).code
-    return {"arch": arch, "model": asdict(config)} | ({} if code is None else {"code": code})
+    return {"arch": arch, "model": asdict(config)} | ({} if code is None else {"architecture_sha256": code})
 
 
 def configure(
