@@ -122,30 +122,17 @@ def test_it_writes_what_reading_the_whole_text_gives(made: Path, prompts: list[l
 
 def test_a_task_is_trained_again_when_the_code_has_changed(made: Path, tmt: Tmt):
     records = made / "records.jsonl"
-    task = [
-        "tasks",
-        "copy",
-        f"--arch={made / 'mine.py'}",
-        *SHORTER["tasks"],
-        f"--json={records}",
-        "--device=cpu",
-    ]
+    options = [f"--arch={made / 'mine.py'}", f"--json={records}", "--device=cpu"]
     for change, lines in (("", 1), ("", 1), ("# changed\n", 2)):
         with (made / "mine.py").open("a", encoding="utf-8") as file:
             file.write(change)
-        assert tmt(*task).code == 0
+        assert tmt("tasks", "copy", *options, *SHORTER["tasks"]).code == 0
         assert len(records.read_text(encoding="utf-8").splitlines()) == lines
 
 
 def test_a_record_of_a_study_is_of_the_code_that_it_was_made_with(made: Path):
     run = {"arch": str(made / "mine.py"), "seq_len": 16}
-    content = dict(
-        base="mine",
-        seeds=[1],
-        budget={"steps": 1},
-        runs={"mine": run},
-        evaluations={"valid": {"split": "valid"}},
-    )
+    content = dict(base="mine", seeds=[1], budget={"steps": 1}, runs={"mine": run}, evaluations={"all": {}})
     (made / "study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     (job,) = read_study(made / "study.yaml").jobs
     record = read_record(made, job)
