@@ -20,7 +20,7 @@ pytest_plugins = ["command_line"]
 
 TRAINING = {
     "--preset=nan": ["unknown preset 'nan'", "nano"],
-    "--arch=tranformer": ["unknown arch 'tranformer'", "transformer"],
+    "--arch=tranformer": ["unknown architecture 'tranformer'", "transformer"],
     "--data=sotuu": ["unknown corpus 'sotuu'", "sotu", "owner/name"],
     "--data=missing.txt": ["no such file or folder", "missing.txt"],
     "--tokenizer=byte": ["unknown tokenizer 'byte'", "bytes"],

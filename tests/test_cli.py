@@ -247,7 +247,7 @@ def test_the_real_entry_point():
     assert in_a_process("--version").stdout.split()[-1] == package.__version__
     wrong = in_a_process("train", "--arch=tnt")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == "tmt: error: unknown arch 'tnt'; did you mean tmt?\n"
+    assert wrong.stderr == "tmt: error: unknown architecture 'tnt'; did you mean tmt? (your own: a file.py)\n"
 
 
 def test_a_reader_that_leaves_is_no_error(corpus: Path, cache: Path):

@@ -23,6 +23,7 @@ from tmt.options.data import DataOptions
 from tmt.options.evaluate import EvaluateOptions
 from tmt.options.generate import GenerateOptions
 from tmt.options.inspect import InspectOptions
+from tmt.options.new import NewOptions
 from tmt.options.pack import PackOptions
 from tmt.options.score import ScoreOptions
 from tmt.options.study import StudyOptions
@@ -33,6 +34,7 @@ from tmt.options.unpack import UnpackOptions
 from tmt.options.verify import VerifyOptions
 
 COMMANDS: dict[str, tuple[type[Options], str]] = {
+    "new": (NewOptions, "tmt.commands.new:new"),
     "train": (TrainOptions, "tmt.commands.train:train"),
     "eval": (EvaluateOptions, "tmt.commands.evaluate:evaluate"),
     "score": (ScoreOptions, "tmt.commands.score:score"),

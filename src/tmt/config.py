@@ -195,6 +195,7 @@ class RunConfig:
     """Everything a run was made with; the config.yaml of its folder."""
 
     arch: str
+    """A built-in name, that of an entry point, or the path of a file and ``:Name``."""
     preset: str
     recipe: str
     model: Any
@@ -206,6 +207,8 @@ class RunConfig:
     """Run folder whose weights it started from."""
     corpus: str | None = None
     """Digest of the tokens that it is trained on."""
+    code: str | None = None
+    """Digest of the file that an architecture of the user's own is in."""
 
     def save(self, folder: Path) -> None:
         """Write config.yaml."""

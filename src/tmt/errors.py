@@ -1,4 +1,4 @@
-"""The one kind of error a user causes, and the hint that goes with it."""
+"""The one kind of error a user causes, the hint that goes with it, and the reason that others gave."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -18,3 +18,9 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Input
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     suggestion = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return InputError(f"unknown {kind} {name!r}; {suggestion}{' ' + hint if hint else ''}")
+
+
+def reason(error: BaseException) -> str:
+    """Why something outside this library failed: the first line of the message, or the kind without one."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text.strip().split("\n")[0] or type(error).__name__

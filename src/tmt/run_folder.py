@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tmt.config import FORMAT, DataConfig, OptimConfig, RunConfig, TrainConfig, build
 from tmt.errors import InputError
-from tmt.model import architecture
 from tmt.model.checks import require_effect
+from tmt.model.registry import ARCHITECTURES, admitted
 from tmt.overrides import model_overrides
+from tmt.own_code import agree, source_of, split_place
 
 if TYPE_CHECKING:
     from tmt.tokens import Tokenizer
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 CONFIG = "config.yaml"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
+SOURCE = "architecture.py"
+"""A copy of the user's own architecture, to be read; it never runs from here."""
 STATE = "last/training.safetensors"
 """The full training state."""
 
@@ -74,6 +77,25 @@ def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     return dataclasses.replace(config, model=model)
 
 
+def trust(path: str | Path, place: str) -> None:
+    """Let a run's model be the code at a place, a file or an entry point, from now on and for this user.
+
+    Nothing runs. A place without a name means the name that the run has.
+
+    Raises:
+        InputError: there is no such run or code, or the run's model is one of this library's.
+    """
+    with run_folder(path) as folder:
+        content = _content(folder)
+    arch, code = content.get("arch"), content.get("code")
+    if not isinstance(arch, str) or not isinstance(code, str) or arch in ARCHITECTURES:
+        raise InputError(f"--trust has no effect: {path} has no code of its own; leave it out")
+    file, name = split_place(place)
+    if file.endswith(".py"):
+        file, name = str(Path(file).absolute()), name or split_place(arch)[1]
+    agree(code, f"{file}:{name}" if name else file)
+
+
 def load_config(path: str | Path) -> RunConfig:
     """The configuration of a run folder or an artifact.
 
@@ -93,15 +115,9 @@ def load_run_tokenizer(path: str | Path) -> "Tokenizer":
 
 
 def _read_config(folder: Path) -> RunConfig:
-    if not folder.is_dir():
-        raise InputError(f"there is no run folder {folder}; make one with `tmt train --out {folder}`")
-    path = _require_file(folder, CONFIG, "is this the folder that `tmt train --out` named?")
+    content, path = _content(folder), folder / CONFIG
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        version = content.pop("format")
-        if version != FORMAT:
-            raise InputError(f"run format {version} is unknown; this version of tmt reads {FORMAT}")
-        arch = architecture(content["arch"])
+        arch = admitted(content["arch"], content.get("code"))
         return RunConfig(
             arch=arch.name,
             preset=content["preset"],
@@ -112,11 +128,27 @@ def _read_config(folder: Path) -> RunConfig:
             train=build(TrainConfig, content["train"], "train"),
             init_from=content["init_from"],
             corpus=content.get("corpus"),
+            code=arch.code,
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except (KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error!r}") from error
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """What the configuration of a run folder says, unchecked but for its version."""
+    if not folder.is_dir():
+        raise InputError(f"there is no run folder {folder}; make one with `tmt train --out {folder}`")
+    path = _require_file(folder, CONFIG, "is this the folder that `tmt train --out` named?")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        version = content.pop("format")
     except (OSError, UnicodeError, yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error!r}") from error
+    if version != FORMAT:
+        raise InputError(f"{path}: run format {version} is unknown; this version of tmt reads {FORMAT}")
+    return content
 
 
 def require_new_run(folder: Path) -> None:
@@ -155,6 +187,9 @@ def create_folder(folder: Path, config: RunConfig, tokenizer: "Tokenizer") -> No
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(folder)
         config.save(folder)
+        if config.code is not None:
+            (folder / SOURCE).write_bytes(source_of(config.arch).read_bytes())
+            agree(config.code, config.arch)
     except OSError as error:
         raise InputError(f"cannot write the run folder {folder}: {error.strerror}") from error
 

@@ -119,7 +119,7 @@ def test_an_interrupt_keeps_the_rows_before_it(
         (["ops", "--lengths=-4"], ["lengths='-4'"]),
         (["ops", "--lengths="], ["lengths=''"]),
         (["ops", "--arch=tmt"], ["--arch"]),
-        (["train", "--arch=tnt"], ["unknown arch 'tnt'", "tmt"]),
+        (["train", "--arch=tnt"], ["unknown architecture 'tnt'", "tmt"]),
         (["decode", "--preset=nanno"], ["unknown preset 'nanno'", "nano"]),
         (["ops", "--dtypes=fp16"], ["unknown number format 'fp16'", "bf16"]),
         (["ops", "--seconds=0"], ["seconds=0"]),

@@ -17,13 +17,14 @@ _ROOT = Path(tmt.__file__).parent
 
 
 @cache
-def needed_files() -> tuple[Path, ...]:
+def needed_files(own: Path | None = None) -> tuple[Path, ...]:
     """Every file of this package that the entries import, directly or not, with the C sources beside them.
 
-    Imports inside functions count too. Python, PyTorch and the other dependencies do not.
+    With them the file of an architecture of the user's `own`, and what it imports of this package. Imports
+    inside functions count too. Python, PyTorch and the other dependencies do not.
     """
     found: set[Path] = set()
-    waiting = list(ENTRIES)
+    waiting = [*ENTRIES, *(() if own is None else _imports(own))]
     while waiting:
         for file in _files(waiting.pop()):
             if file not in found:
@@ -31,12 +32,15 @@ def needed_files() -> tuple[Path, ...]:
                 waiting += _imports(file)
     folders = {file.parent for file in found}
     native = {file for folder in folders for file in folder.iterdir() if file.suffix in NATIVE}
-    return tuple(sorted(found | native))
+    return tuple(sorted(found | native | ({own} if own else set())))
 
 
-def code_bytes(compressed: bool = False) -> int:
+def code_bytes(compressed: bool = False, own: Path | None = None) -> int:
     """Bytes of those files as they are, UTF-8 with comments; or of all of them in one compressed archive."""
-    sources = {str(file.relative_to(_ROOT)): file.read_text(encoding="utf-8") for file in needed_files()}
+    sources = {
+        file.name if file == own else str(file.relative_to(_ROOT)): file.read_text(encoding="utf-8")
+        for file in needed_files(own)
+    }
     if not compressed:
         return sum(len(text.encode()) for text in sources.values())
     return len(compress(json.dumps(sources, ensure_ascii=False).encode(), best_codec()))

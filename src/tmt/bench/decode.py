@@ -10,6 +10,7 @@ from tmt.bench.models import build, draw_tokens, inference, matches
 from tmt.bench.parity import DECODING_TOLERANCE, require_parity
 from tmt.bench.series import Pair, Precision, Series, Settings
 from tmt.bench.timing import MOST
+from tmt.errors import InputError
 from tmt.layers.cache import State
 from tmt.layers.toeplitz_convolution import ToeplitzConvolution
 from tmt.model.base import LanguageModel
@@ -49,6 +50,9 @@ class Decoder:
     def read(self, tokens: Tensor) -> Tensor:
         """Take in (B, T) tokens; the logits (B, V) after the last of them."""
         output = self._model(tokens, self.state, last_only=True, return_state=True, return_diagnostics=False)
+        if output.state is None:
+            name = type(self._model).__name__
+            raise InputError(f"{name} keeps no decoding state: it has no step to time")
         self.state = output.state
         return output.logits[:, -1]
 

@@ -41,7 +41,7 @@ class Pair:
     peer: Callable[[], object]
     tokens: int
     """Tokens that each call works on."""
-    flops: int | None = None
+    flops: float | None = None
     """Operations of one call of ours, where they are known before it runs."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What else the row should say."""

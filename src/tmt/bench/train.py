@@ -1,5 +1,6 @@
 """One step of training, with the optimisers and everything else that the trainer does in it."""
 
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -52,8 +53,9 @@ def _pair(
     models = (build(arch, sizes, depth=depth), build(peer, sizes))
     calls = (trainer(model, optimizer, dtype, settings, length).take_step for model in models)
     facts = {"preset": settings.preset, "optimizer": optimizer}
-    flops = 3 * settings.batch * models[0].flops(length) if depth is None else None
-    return Pair(*calls, tokens=settings.batch * length, flops=flops, facts=facts)
+    flops = 3 * settings.batch * models[0].flops(length)
+    counted = None if depth is not None or math.isnan(flops) else flops
+    return Pair(*calls, tokens=settings.batch * length, flops=counted, facts=facts)
 
 
 def trainer(

@@ -77,7 +77,6 @@ def _show(record: dict[str, Any]) -> None:
 
 
 def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
-    cost, dense = record["flops_per_token"], record["flops_per_token_dense"]
     return [
         ("nats per token", number(record["nats"], ".4f")),
         ("perplexity", number(record["ppl"], ".2f")),
@@ -91,9 +90,15 @@ def _measures(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("parameters", f"{record['params']:,}"),
         ("mean depth", f"{record['mean_depth']:.1%} of the layers ({record['mean_layers']:.2f})"),
         ("tokens per layer", " ".join(f"{share:.0%}" for share in record["layer_share"])),
-        ("MFLOPs per token", f"{cost / 1e6:.3f} ({cost / dense:.1%} of running every layer)"),
+        ("MFLOPs per token", _cost(record["flops_per_token"], record["flops_per_token_dense"])),
         ("leak probe", f"{record['causal_max_diff']:.1e}"),
     ]
+
+
+def _cost(flops: float | None, dense: float | None) -> str:
+    if flops is None or dense is None:
+        return "not counted"
+    return f"{flops / 1e6:.3f} ({flops / dense:.1%} of running every layer)"
 
 
 def _raw_measures(record: dict[str, Any]) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from tmt.checkpoint import Run, load_run, model_state, write_safely
 from tmt.commands.report import PlainConsole, tell
 from tmt.evaluate import score
 from tmt.evaluate.text_size import bytes_of
+from tmt.model import architecture
 from tmt.options.pack import PackOptions
 from tmt.tokens import TokenSplits
 from tmt.tokens.shard_loader import training_loader
@@ -41,15 +42,16 @@ def pack(options: PackOptions) -> None:
     treatments(run.model, model_state(run.model), settings)  # refuses before the long work
     splits = run.config.data.open().tokens(run.tokenizer)
     batches = list(_batches(run, splits, options.tokens))
-    packer = Packer(run, calibrate(run.model, batches), code_bytes(options.code == "compressed"))
+    own = architecture(run.config.arch).source
+    packer = Packer(run, calibrate(run.model, batches), code_bytes(options.code == "compressed", own))
     packing = _packed(packer, settings, batches, options)
     if options.out is not None:
         write_safely(options.out, lambda temporary: temporary.write_bytes(packing.encoded.content))
     scores = _scores(run, packing, splits, options)
     if options.json:
-        print(json.dumps(_record(packing, scores, options)))
+        print(json.dumps(_record(packing, scores, options, len(needed_files(own)))))
     else:
-        _show(packing, scores, options)
+        _show(packing, scores, options, len(needed_files(own)))
 
 
 def _settings(options: PackOptions) -> PackSettings:
@@ -106,13 +108,13 @@ def _scores(run: Run, packing: Packing, splits: TokenSplits, options: PackOption
     }
 
 
-def _record(packing: Packing, scores: dict[str, Any], options: PackOptions) -> dict[str, Any]:
+def _record(packing: Packing, scores: dict[str, Any], options: PackOptions, files: int) -> dict[str, Any]:
     return {
         "bytes": packing.size.total,
         "artifact_bytes": packing.size.artifact,
         "sections": dict(packing.encoded.sections),
         "code_bytes": packing.size.code,
-        "code_files": len(needed_files()),
+        "code_files": files,
         "code": options.code,
         "limit": options.limit,
         "codec": packing.encoded.codec,
@@ -126,7 +128,7 @@ def _record(packing: Packing, scores: dict[str, Any], options: PackOptions) -> d
     }
 
 
-def _show(packing: Packing, scores: dict[str, Any], options: PackOptions) -> None:
+def _show(packing: Packing, scores: dict[str, Any], options: PackOptions, code_files: int) -> None:
     table = Table("kept as", "tensors", "elements", "worst error")
     table.add_column("of", overflow="fold")
     for row in summary(packing):
@@ -140,7 +142,7 @@ def _show(packing: Packing, scores: dict[str, Any], options: PackOptions) -> Non
         f"configuration and tokenizer {files:,}, header {header:,}; "
         f"{size.artifact / packing.parameters:.3f} bytes a parameter"
     )
-    print(f"code {size.code:,} bytes: {len(needed_files())} source files to load and score, {options.code}")
+    print(f"code {size.code:,} bytes: {code_files} source files to load and score, {options.code}")
     limit = "no limit" if options.limit is None else f"limit {options.limit:,}"
     print(f"together {size.total:,} bytes, {limit}; clip {settings.clip:.2f}, {settings.embed_clip:.2f}")
     if scores:

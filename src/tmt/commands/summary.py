@@ -1,5 +1,7 @@
 """What a finished training run says: scores on both held-out splits, a sample, and where everything is."""
 
+import math
+
 import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -39,7 +41,7 @@ def print_summary(run: Run, splits: TokenSplits, trained: int) -> None:
         table.add_row(
             split,
             *(f"{result.nats:.4f}", f"{result.ppl:.2f}", f"{result.bpb:.4f}", f"{result.mean_depth:.3f}"),
-            *(f"{flops / 1e6:.2f} M" for flops in (result.flops_per_token, result.flops_per_token_dense)),
+            *map(_cost, (result.flops_per_token, result.flops_per_token_dense)),
         )
         scored.append(f"{split}: {share_scored(result.tokens, len(tokens) - 1)}")
         if run.tokenizer.rewrites_text:
@@ -49,6 +51,10 @@ def print_summary(run: Run, splits: TokenSplits, trained: int) -> None:
     print("\n".join(scored))
     print(f"sample: {shown(_sample(run, splits))}")
     print(f"run folder: {run.folder}")
+
+
+def _cost(flops: float) -> str:
+    return "not counted" if math.isnan(flops) else f"{flops / 1e6:.2f} M"
 
 
 def _sample(run: Run, splits: TokenSplits) -> str:

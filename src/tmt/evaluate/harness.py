@@ -19,12 +19,11 @@ from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 from tqdm import tqdm
 
-from tmt.errors import InputError
+from tmt.errors import InputError, reason
 from tmt.evaluate.continuations import encode_pairs, score_continuations
 from tmt.evaluate.perplexity import score
 from tmt.generate import Sampler, generate_until
 from tmt.model.base import LanguageModel
-from tmt.text.reason import reason
 from tmt.tokens import Tokenizer
 
 DEFAULT_NEW_TOKENS = 256

@@ -25,10 +25,10 @@ class Score:
     """Most inputs per forward pass."""
     stride: int
     """Targets scored per forward pass after the first."""
-    flops: int
+    flops: float
     """Operations of all forward passes, tokens seen again as context included, as if every window were
     scored alone: what a batch shares counts for each of its windows, what it pads for none."""
-    flops_dense: int
+    flops_dense: float
     """Operations of the same passes with every layer run for every token."""
     layer_tokens: npt.NDArray[np.int64]
     """(L,) tokens that each layer worked on, of those that a scored target follows."""

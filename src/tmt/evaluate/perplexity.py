@@ -85,7 +85,7 @@ class _Tally:
         self._device = next(model.parameters()).device
         self.nats_at = np.zeros(context)
         self.scored_at = np.zeros(context, dtype=np.int64)
-        self.flops = self.flops_dense = 0
+        self.flops = self.flops_dense = 0.0
         self.layer_tokens = np.zeros(model.config.n_layers, dtype=np.int64)
         self.seen = np.zeros(vocab_size, dtype=np.int64)
         self.layers_run = np.zeros(vocab_size, dtype=np.int64)

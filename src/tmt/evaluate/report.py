@@ -89,8 +89,8 @@ def evaluate_run(
         "mean_layers": result.mean_layers,
         "layer_share": result.layer_share,
         "depth_by_class": {name: dataclasses.asdict(depth) for name, depth in by_class.items()},
-        "flops_per_token": result.flops_per_token,
-        "flops_per_token_dense": result.flops_per_token_dense,
+        "flops_per_token": finite(result.flops_per_token),
+        "flops_per_token_dense": finite(result.flops_per_token_dense),
         "causal_max_diff": leak,
     }
 

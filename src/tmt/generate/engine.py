@@ -98,14 +98,16 @@ def _steps(
             return
 
 
-def _begin(model: LanguageModel, rows: list[list[int]], limit: int) -> tuple[Tensor, Read]:
+def _begin(model: LanguageModel, rows: list[list[int]], limit: int) -> tuple[Tensor, Read | None]:
     """Read the rows, or their last tokens that fit: the logits (B, V) after them, and what reads on.
 
-    They will have `limit` tokens at most. On CUDA the steps that follow are replayed, where the model has
-    such steps (:class:`StaticDecoder`).
+    A model without a decoding state has to read everything again: None. The rows will have `limit` tokens at
+    most. On CUDA the steps that follow are replayed, where the model has such steps (:class:`StaticDecoder`).
     """
     tokens, lengths = _latest(rows, model.config.longest)
     logits, state = _forward(model, tokens, None, lengths)
+    if state is None:
+        return logits, None
     if captured.possible(state[0].device) and model.decodes_statically:
         return logits, StaticDecoder(model, state, tokens.shape[1], limit)
 
@@ -128,8 +130,8 @@ def _latest(rows: list[list[int]], window: int) -> tuple[Tensor, Tensor | None]:
 @torch.inference_mode()
 def _forward(
     model: LanguageModel, tokens: Tensor, state: State | None, lengths: Tensor | None
-) -> tuple[Tensor, State]:
-    """Logits (B, V) after each row's last token, and the state behind it."""
+) -> tuple[Tensor, State | None]:
+    """Logits (B, V) after each row's last token, and the state behind it, where the model has one."""
     device = next(model.parameters()).device
     lengths = None if lengths is None else lengths.to(device)
     output = model(

@@ -90,6 +90,11 @@ class Cache:
         """(B, T) bool: the tokens that are no padding."""
         return self.positions < (self.past + self.new)[:, None]
 
+    @property
+    def kept(self) -> bool:
+        """Whether anything is remembered of the tokens."""
+        return bool(self._kept)
+
     def state(self) -> State:
         """The state after this call."""
         return State((self.past + self.new, *self._kept))

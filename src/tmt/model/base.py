@@ -1,5 +1,6 @@
 """What every architecture shares: embedding, head, loss, decoding state and the interface around them."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -39,9 +40,9 @@ class ModelOutput:
     """The exits' own training objective, float32 scalar, where it has one."""
     state: State | None = None
     """Decoding state after these tokens, when asked for."""
-    work: list[Callable[[], int]] = field(default_factory=list)
+    work: list[Callable[[], float]] = field(default_factory=list)
     """Counters of what ran; see :attr:`flops`."""
-    batching: list[Callable[[], int]] = field(default_factory=list)
+    batching: list[Callable[[], float]] = field(default_factory=list)
     """Counters of what running each sequence by itself would add to that; see :attr:`flops_alone`."""
     layer_tokens: list[int] = field(default_factory=list)
     """Tokens that each layer worked on."""
@@ -51,12 +52,15 @@ class ModelOutput:
     """Detached sums for :meth:`LanguageModel.after_step`; add them up over micro-batches and ranks."""
 
     @property
-    def flops(self) -> int:
-        """Operations executed (a multiply-add is two), head included, counted from the shapes that ran."""
+    def flops(self) -> float:
+        """Operations executed (a multiply-add is two), head included, counted from the shapes that ran.
+
+        NaN of a model that does not count them.
+        """
         return sum(count() for count in self.work)
 
     @property
-    def flops_alone(self) -> int:
+    def flops_alone(self) -> float:
         """The same were every sequence of the batch run by itself: no padding, and nothing is shared."""
         return self.flops + sum(count() for count in self.batching)
 
@@ -79,13 +83,17 @@ class Hidden:
     """What a trunk returns: final states (B·T, D) before the last norm, and the fields of its output."""
 
     states: Tensor
-    output: ModelOutput
+    output: ModelOutput = field(default_factory=ModelOutput)
     last: bool = False
     """The states are (B, D), of each row's last valid token alone."""
 
 
 class LanguageModel(nn.Module, ABC):
-    """Tokens (B, T) in, next-token logits (B, T, V) out. Subclasses implement :meth:`trunk`."""
+    """Tokens (B, T) in, next-token logits (B, T, V) out. Subclasses implement :meth:`trunk`.
+
+    All else has a default. A trunk that keeps nothing in its cache has no decoding state, and what it writes
+    it writes by reading the text again; without :meth:`flops` its cost is not counted.
+    """
 
     config: Any
     """The architecture's own :class:`ModelConfig`."""
@@ -109,7 +117,7 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
-        """Everything between the embedding and the last norm.
+        """Everything from the tokens (B, T), which :meth:`embed` embeds, to before the last norm.
 
         `diagnose` asks for the costly extras; `last_only` allows states of the last valid tokens alone.
         """
@@ -137,7 +145,7 @@ class LanguageModel(nn.Module, ABC):
             padding_side: the side that the padding is on; it changes no logit of a valid token.
             targets: (B, T) int64 (−100: not scored): compute the loss instead of logits.
             last_only: logits of each row's last valid token only.
-            return_state: return the decoding state (implied by `state`).
+            return_state: return the decoding state (implied by `state`), of models that have one.
             return_diagnostics: keep what the architecture's output needs for inspection, which is made when
                 it is read (default: but for training with targets, where it would hold memory).
             capacity: for tokens (B, 1) after a state, of rows with fewer tokens than that before: buffers of
@@ -161,6 +169,8 @@ class LanguageModel(nn.Module, ABC):
         last_only = last_only and targets is None
         hidden = self.trunk(tokens, cache, diagnose, last_only)
         output, states = hidden.output, hidden.states
+        output.work = output.work or [partial(self._trunk_flops, *tokens.shape)]
+        output.layer_tokens = output.layer_tokens or [tokens.numel()] * self.config.n_layers
         if targets is not None:
             scored = self._score(output, self.norm(states), targets)
         else:
@@ -173,7 +183,7 @@ class LanguageModel(nn.Module, ABC):
         output.work.append(partial(self.head_flops, scored))
         if left:
             output.padded_on_the_left(lengths)
-        if cache.keep:
+        if cache.keep and cache.kept:
             output.state = cache.state()
         return output
 
@@ -223,9 +233,17 @@ class LanguageModel(nn.Module, ABC):
         """What is worth logging of what is not trained by gradient; a look at it waits for the device."""
         return {}
 
-    @abstractmethod
-    def flops(self, length: int) -> int:
-        """Operations of one forward pass over a sequence of `length` tokens, every layer run for all."""
+    def flops(self, length: int) -> float:
+        """Operations of one forward pass over a sequence of `length` tokens, every layer run for all.
+
+        The head is included (:meth:`head_flops`). NaN where a model does not count them: products of
+        matrices could be counted by watching, what else it computes could not.
+        """
+        return math.nan
+
+    def _trunk_flops(self, rows: int, length: int) -> float:
+        """Those of the trunk, where it leaves no counters of its own."""
+        return rows * (self.flops(length) - self.head_flops(length))
 
     def notices(self, length: int) -> list[str]:
         """What to know before training on sequences of `length` tokens."""

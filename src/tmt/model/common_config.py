@@ -11,7 +11,7 @@ from tmt.model.checks import require, require_positive
 class ModelConfig:
     """Sizes that all architectures have. Raises ValueError naming a bad field."""
 
-    PRESETS: ClassVar[dict[str, dict]] = {}
+    PRESETS: ClassVar[dict[str, dict]] = {"nano": {}}
     """Fields of the named sizes; the same name is the same number of parameters in every architecture."""
 
     ABSENT: ClassVar[dict[str, str]] = {}

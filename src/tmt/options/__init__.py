@@ -5,9 +5,11 @@ they are verified. Nothing here imports PyTorch, so that a mistake is answered a
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from tmt.errors import InputError
+from tmt.run_folder import trust
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,21 @@ class Options:
         Raises:
             InputError: something is missing, cannot be used, or contradicts what is there.
         """
+
+
+@dataclass(frozen=True)
+class RunOptions(Options):
+    """The options of a command that opens runs."""
+
+    trust: str | None = field(default=None, kw_only=True)
+    """Run this file (or installed architecture) as the model of a run whose own code is elsewhere, changed or
+    not agreed to yet; it is remembered. Read the file first."""
+
+    def agree(self, *runs: str | Path | None) -> None:
+        """Note what `--trust` says about these runs; None for one that was not named."""
+        for run in runs:
+            if self.trust is not None and run is not None:
+                trust(run, self.trust)
 
 
 def refuse_unused(given: frozenset[str], names: Iterable[str], reason: str) -> None:

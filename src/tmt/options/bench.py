@@ -6,7 +6,7 @@ from typing import Literal
 
 from tmt.errors import unknown
 from tmt.model.checks import require
-from tmt.model.registry import ARCHITECTURES, ArchitectureName, architecture
+from tmt.model.registry import ARCHITECTURES, architecture
 from tmt.options import Options
 
 TableName = Literal["ops", "train", "prefill", "decode", "toeplitz"]
@@ -21,8 +21,8 @@ class BenchOptions(Options):
 
     table: TableName
     """What to time; toeplitz: ways to run one Toeplitz mixer."""
-    arch: ArchitectureName | None = None
-    """Only this architecture, in the tables of models; default: all."""
+    arch: str | None = None
+    """Only this architecture, by name or file, in the tables of models; default: all."""
     preset: str | None = None
     """Size of the models: nano, small, medium, base or large; default: base to prefill, medium to
     decode, else nano."""
@@ -46,10 +46,7 @@ class BenchOptions(Options):
     """Folder for a figure of the table."""
 
     def __post_init__(self):
-        """Refuse unknown names and numbers out of range."""
-        for arch in [self.arch] if self.arch else ARCHITECTURES:
-            if self.preset is not None:
-                architecture(arch).configure(self.preset, {})
+        """Refuse unknown number formats and numbers out of range."""
         for name in ("batch_size", "seconds"):
             value = getattr(self, name)
             require(value is None or value > 0, self, name, "must be above zero")
@@ -60,6 +57,12 @@ class BenchOptions(Options):
         parts = [] if self.lengths is None else self.lengths.split(",")
         good = all(part.strip().isdecimal() and int(part) > 0 for part in parts)
         require(good, self, "lengths", reason)
+
+    def verify(self, given: frozenset[str]) -> None:
+        """See :class:`Options`."""
+        for arch in map(architecture, [self.arch] if self.arch else ARCHITECTURES):
+            if self.preset is not None:
+                arch.configure(self.preset, {})
 
     @property
     def formats(self) -> tuple[str, ...] | None:

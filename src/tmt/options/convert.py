@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from tmt.errors import InputError
-from tmt.options import Options, refuse_unused
+from tmt.options import RunOptions, refuse_unused
 from tmt.run_folder import check_run, require_new_run
 from tmt.writer_lock import require_no_writer
 
 
 @dataclass(frozen=True)
-class ConvertOptions(Options):
+class ConvertOptions(RunOptions):
     """Turn the kernels of a Toeplitz run into small states: constant cost and memory per decoded token."""
 
     run: str
@@ -46,6 +46,7 @@ class ConvertOptions(Options):
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
+        self.agree(self.run)
         check_run(self.run)
         if self.out is None:
             refuse_unused(given, ("tolerance",), "without --out nothing is written")

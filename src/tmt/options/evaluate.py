@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from tmt.errors import InputError
-from tmt.options import Options
+from tmt.options import RunOptions
 from tmt.run_folder import check_run
 from tmt.text import Part, require_corpus
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(Options):
+class EvaluateOptions(RunOptions):
     """Score a run on held-out text: loss, bits per byte, depth by kind of token, compute, leak probe."""
 
     run: str
@@ -54,6 +54,7 @@ class EvaluateOptions(Options):
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
+        self.agree(self.run)
         check_run(self.run, self.set)
         if self.data is not None:
             require_corpus(self.data)

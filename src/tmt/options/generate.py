@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 
 from tmt.errors import InputError
-from tmt.options import Options
+from tmt.options import RunOptions
 from tmt.run_folder import check_run
 
 
 @dataclass(frozen=True)
-class GenerateOptions(Options):
+class GenerateOptions(RunOptions):
     """Continue one or several prompts; a single one is written as it comes."""
 
     run: str
@@ -41,4 +41,5 @@ class GenerateOptions(Options):
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
+        self.agree(self.run)
         check_run(self.run, self.set)

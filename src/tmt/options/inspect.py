@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmt.errors import InputError
-from tmt.options import Options, refuse_unused
+from tmt.options import RunOptions, refuse_unused
 from tmt.run_folder import check_run, require_writable
 
 
 @dataclass(frozen=True)
-class InspectOptions(Options):
+class InspectOptions(RunOptions):
     """Show what a run does with a text: depth, neighbours, gates, decay, memory, loss."""
 
     run: str
@@ -48,4 +48,5 @@ class InspectOptions(Options):
             refuse_unused(given, ("text", "top", "layer"), reason)
         if self.plot is not None:
             require_writable(self.plot)
+        self.agree(self.run)
         check_run(self.run, self.set)

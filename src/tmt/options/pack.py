@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Literal
 
 from tmt.errors import InputError
-from tmt.options import Options
+from tmt.options import RunOptions
 from tmt.run_folder import check_run, require_writable
 
 
 @dataclass(frozen=True)
-class PackOptions(Options):
+class PackOptions(RunOptions):
     """Quantise and compress a run into one file, which every command takes in place of the run folder."""
 
     run: str
@@ -60,4 +60,5 @@ class PackOptions(Options):
             raise InputError(f"{self.out} is a folder; name a file, such as --out {self.out}/model.tmt")
         if self.out is not None:
             require_writable(self.out)
+        self.agree(self.run)
         check_run(self.run)

@@ -8,7 +8,7 @@ from typing import Literal
 from tmt.config import RunConfig
 from tmt.errors import InputError
 from tmt.model.checks import require
-from tmt.options import Options, refuse_unused
+from tmt.options import RunOptions, refuse_unused
 from tmt.run_folder import require_writable, trained_config
 from tmt.text import Part, require_corpus
 from tmt.writer_lock import require_no_writer
@@ -18,7 +18,7 @@ CHUNK_WINDOWS = 16
 
 
 @dataclass(frozen=True)
-class ScoreOptions(Options):
+class ScoreOptions(RunOptions):
     """Score a run in one pass that may learn as it goes: sliding windows, training, matching, a cache."""
 
     run: str
@@ -114,6 +114,7 @@ class ScoreOptions(Options):
             refuse_unused(given, ("min_match", "tap_in_weights"), "nothing is matched without --tap-in")
         if not (self.memory or self.cache) and self.ttt == self.tap_in == "none":
             refuse_unused(given, ("gains",), "no part is on")
+        self.agree(self.run)
         for run, changes in ((self.run, self.set), (self.baseline, [])):
             if run is not None and not Path(run).is_file():
                 self.sizes(trained_config(Path(run), changes))

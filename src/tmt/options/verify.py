@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Literal
 
 from tmt.errors import InputError
-from tmt.options import Options
+from tmt.options import RunOptions
+from tmt.own_code import source_of
 from tmt.run_folder import check_run
 
 NumberFormat = Literal["float32", "float64", "bfloat16"]
 
 
 @dataclass(frozen=True)
-class VerifyOptions(Options):
+class VerifyOptions(RunOptions):
     """Hold any causal language model to its promises, such as not looking ahead; 1 where one is broken."""
 
     target: str
-    """Run folder, artifact, file.py:Name, package.module:name (a class or function that makes a model), or
-    hf:FOLDER, a causal language model of transformers. The file or module named is run."""
+    """Run folder, artifact, file.py of an architecture, file.py:Name, package.module:name (a class or
+    function that makes a model), or hf:FOLDER, a causal language model of transformers. The code is run."""
     only: str | None = None
     """Rules to check, with commas between; default: all."""
     length: int | None = None
@@ -43,7 +44,7 @@ class VerifyOptions(Options):
                 raise InputError(f"there is no file {place}")
             return
         if self.target.endswith(".py"):
-            raise InputError(
-                f"which model of {self.target}? Add the name of a class or function: {self.target}:Name"
-            )
+            source_of(self.target)
+            return
+        self.agree(self.target)
         check_run(self.target)

@@ -1,5 +1,6 @@
 """What a study would cost: its runs, tokens and FLOPs, and hours by its records or by timing a few steps."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,7 @@ class Cost:
     scored_flops: float
     """Of the scores by `tmt eval`."""
     seconds: float
-    """Of one core, training and scores together."""
+    """Of one core, training and scores together; training alone where FLOPs are not counted (NaN)."""
 
 
 def show_cost(study: Study, places: Places, slots: int) -> None:
@@ -74,7 +75,9 @@ def cost_of(job: Job, known_seconds: float | None = None) -> Cost:
     }[train.budget]
     scored = sum(_scored_flops(stepper, evaluation, splits, config) for evaluation in job.evaluations)
     spent = steps * seconds if known_seconds is None else known_seconds
-    return Cost(steps * train.tokens_per_step, steps * flops, scored, spent + scored / flops * seconds)
+    scoring = scored / flops * seconds
+    seconds = spent + (0.0 if math.isnan(scoring) else scoring)
+    return Cost(steps * train.tokens_per_step, steps * flops, scored, seconds)
 
 
 def _stepper(config: RunConfig) -> Stepper:
@@ -86,13 +89,14 @@ def _stepper(config: RunConfig) -> Stepper:
 
 
 def _step(stepper: Stepper) -> tuple[float, float]:
-    """FLOPs and seconds of a processor for one step."""
+    """FLOPs (NaN: not counted) and seconds of a processor for one step."""
     for _ in range(WARM):
         stepper.take_step()
     flops, started = stepper.flops, time.process_time()
     for _ in range(TIMED):
         stepper.take_step()
-    return (stepper.flops - flops) / TIMED, (time.process_time() - started) / TIMED
+    counted = (stepper.flops - flops) / TIMED or math.nan
+    return counted, (time.process_time() - started) / TIMED
 
 
 def _scored_flops(stepper: Stepper, evaluation: Evaluation, splits: TokenSplits, config: RunConfig) -> float:

@@ -67,6 +67,11 @@ def read_record(folder: Path, job: Job) -> Record:
         record = Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
+    if record.config.get("code") not in (None, job.config.code):
+        raise InputError(
+            f"{path} was made with other code of {job.options['arch']}; take the change back, or name "
+            "another folder with --out"
+        )
     wanted = {e.name: settings(e) for e in job.evaluations}
     found = {name: made["settings"] for name, made in record.evaluations.items() if name in wanted}
     for what, old, new in [("options", record.options, job.options)] + [

@@ -20,6 +20,7 @@ from tmt.model.base import LanguageModel, ModelOutput
 from tmt.model.checks import require
 from tmt.model.common_config import ModelConfig
 from tmt.tasks.learn import Objective, Plan, fit, language_objective, model_figures, with_penalty
+from tmt.tasks.models import identity
 from tmt.tokens import TokenSplits, TokenStream
 from tmt.tokens.loader import TokenLoader
 
@@ -102,7 +103,7 @@ class InformationJob:
         source = None if self.run_folder is None else str(self.run_folder)
         return {
             "task": "information", "sizes": asdict(self.sizes), "encoder": self.kind, "run": source,
-            "data": self.data, "arch": self.arch, "model": asdict(self.config), **self.plan.identity,
+            "data": self.data, **identity(self.arch, self.config), **self.plan.identity,
         }  # fmt: skip
 
     def run(self) -> dict[str, Any]:

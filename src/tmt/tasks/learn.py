@@ -15,10 +15,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from tmt.config import OptimConfig
+from tmt.evaluate.report import finite
 from tmt.model import build_model
 from tmt.model.base import LanguageModel, ModelOutput
 from tmt.model.checks import require, require_positive
 from tmt.model.common_config import ModelConfig
+from tmt.tasks.models import identity
 from tmt.tasks.scoring import evaluate, model_predictor
 from tmt.tasks.task import Task
 
@@ -73,8 +75,8 @@ class TaskJob:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells this job from others, as in its record."""
-        sizes, model = asdict(self.task), asdict(self.config)
-        return {"task": self.name, "sizes": sizes, "arch": self.arch, "model": model, **self.plan.identity}
+        model = identity(self.arch, self.config)
+        return {"task": self.name, "sizes": asdict(self.task), **model, **self.plan.identity}
 
     def run(self) -> dict[str, Any]:
         """Train and score; the record without its identity."""
@@ -156,4 +158,5 @@ def with_penalty(loss: Tensor, output: ModelOutput) -> Tensor:
 
 def model_figures(model: LanguageModel, length: int) -> dict[str, Any]:
     """Size and cost of a model on sequences of `length` tokens."""
-    return {"params": model.param_count(), "flops_per_token": model.flops(length) / length}
+    cost = model.flops(length) / length
+    return {"params": model.param_count(), "flops_per_token": finite(cost)}

@@ -17,6 +17,12 @@ EMBEDDING_STD = 0.2
 """Models this small do not find lookups in a few hundred steps from embeddings of the usual 0.02."""
 
 
+def identity(arch: str, config: ModelConfig) -> dict[str, Any]:
+    """What tells a model from others in a record; of the user's own code its digest too."""
+    code = architecture(arch).code
+    return {"arch": arch, "model": asdict(config)} | ({} if code is None else {"architecture_sha256": code})
+
+
 def configure(
     arch: str, preset: str | None, overrides: dict[str, Any], *, vocab_size: int, length: int, d_model: int
 ) -> ModelConfig:

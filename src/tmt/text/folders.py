@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from tmt.errors import InputError
+from tmt.errors import InputError, reason
 from tmt.text.faults import NO_FIELD, NOT_ROWS, Fault
 from tmt.text.files import COMPRESSIONS, FILE_KINDS, ROW_KINDS, TEXT_KINDS, file_kind, read_rows
 from tmt.text.reading import Reading
-from tmt.text.reason import reason
 
 KNOWN = f"{', '.join((*TEXT_KINDS, *ROW_KINDS, '.parquet'))}; also {' and '.join(COMPRESSIONS)}"
 

@@ -7,12 +7,11 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
-from tmt.errors import InputError
+from tmt.errors import InputError, reason
 from tmt.text.corpus import Corpus, Split, SplitCorpus, StreamCorpus
 from tmt.text.documents import accepted, documents_of
 from tmt.text.faults import Row, missing_field, text_of
 from tmt.text.reading import Reading
-from tmt.text.reason import reason
 from tmt.text.splits import HELD_OUT, RULES_VERSION, bounded, in_first_half
 from tmt.text.tally import Tally
 from tmt.text.wikitext import articles

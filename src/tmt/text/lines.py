@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tmt.errors import InputError
+from tmt.errors import InputError, reason
 from tmt.text.faults import Broken
-from tmt.text.reason import reason
 
 LONGEST_LINE = 2**28
 """A row of more characters than this ends the reading of its file, so that memory stays bounded."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
+from tmt.errors import reason
 from tmt.text.faults import NO_FIELD, NOT_ROWS, Broken, Fault, Row, field_of, missing_field, text_of
 from tmt.text.lines import LONGEST_LINE, needs_pyarrow, too_long
-from tmt.text.reason import reason
 
 _BETWEEN_VALUES = " \t\r\n,"
 _LONGEST_MARK = 16

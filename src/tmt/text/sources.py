@@ -9,13 +9,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tmt.errors import InputError, unknown
+from tmt.errors import InputError, reason, unknown
 from tmt.text.corpus import Corpus, MemoryCorpus, StreamCorpus
 from tmt.text.files import FILE_KINDS, PLAIN_TEXT, file_kind, holds_more, read_documents
 from tmt.text.folders import Listing
 from tmt.text.hub import ALIASES, HUB_NAME, open_hub
 from tmt.text.reading import Reading
-from tmt.text.reason import reason
 from tmt.text.splits import RULES_VERSION, bounded
 from tmt.text.tally import Tally
 

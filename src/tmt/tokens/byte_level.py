@@ -13,8 +13,7 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from tmt.errors import InputError
-from tmt.text.reason import reason
+from tmt.errors import InputError, reason
 from tmt.tokens.alignment import Alignment
 from tmt.tokens.raw_bytes import kept_bytes, raw_byte_counts
 from tmt.tokens.tokenizer import Ids, Tokenizer

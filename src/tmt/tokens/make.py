@@ -8,9 +8,8 @@ from pathlib import Path
 
 import tokenizers
 
-from tmt.errors import InputError, unknown
+from tmt.errors import InputError, reason, unknown
 from tmt.text import Corpus
-from tmt.text.reason import reason
 from tmt.tokens.byte_level import BPETokenizer, ByteTokenizer, load_byte_level, train_bpe
 from tmt.tokens.sentence_piece import SentencePieceTokenizer
 from tmt.tokens.sentence_piece_training import train_sentence_piece

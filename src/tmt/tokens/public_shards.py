@@ -13,9 +13,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tmt.errors import InputError
+from tmt.errors import InputError, reason
 from tmt.text import SPLITS, Part, Split
-from tmt.text.reason import reason
 from tmt.tokens.make import AUTO, FILES, load_tokenizer, make_tokenizer, trained_size
 from tmt.tokens.prepare import TokenSplits
 from tmt.tokens.shards import HEADER_BYTES, MAGIC, Shard

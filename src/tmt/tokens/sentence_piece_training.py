@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tmt.errors import InputError
-from tmt.text.reason import reason
+from tmt.errors import InputError, reason
 from tmt.tokens.sentence_piece import SPACE, SentencePieceTokenizer, import_sentencepiece
 from tmt.tokens.wanted import Wanted
 

@@ -86,6 +86,11 @@ class Stepper:
         self.loader = DeviceBatches(loader, ranks.device, ahead=self.lags)
         self.bf16 = use_bf16(train.precision, ranks.device)
         self.step, self.elapsed, self.core_seconds, self.flops = 0, 0.0, 0.0, 0
+        if train.budget == "flops" and math.isnan(model.flops(train.seq_len)):
+            raise InputError(
+                f"a budget of train.flops needs a model that counts them: give {type(model).__name__} a "
+                "method flops(length), or take steps, minutes or tokens"
+            )
 
     @property
     def share(self) -> float:
@@ -146,7 +151,7 @@ class Stepper:
             )
             (objective / self.config.train.accumulate).backward()
             losses.append(output.loss.detach())
-            if counted:
+            if counted and not math.isnan(output.flops):
                 self.flops += int(self.ranks.share(TRAINED_PER_FORWARD * self.ranks.size * output.flops))
             layers += sum(output.layer_tokens) / inputs.numel() / len(output.layer_tokens)
             _add(statistics, output.statistics)

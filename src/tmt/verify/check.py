@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from tmt.errors import InputError, unknown
-from tmt.text.reason import reason
+from tmt.errors import InputError, reason, unknown
 from tmt.verify.differences import Difference, number
 from tmt.verify.probe import Probe
 from tmt.verify.report import Finding, Report

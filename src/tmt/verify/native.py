@@ -33,14 +33,14 @@ class Native(Subject):
         """See :class:`Subject`."""
         return self._of(self.module(tokens, lengths=lengths, padding_side=side, return_diagnostics=False))
 
-    def read(
-        self, tokens: Tensor, state: Any = None, lengths: Tensor | None = None
-    ) -> tuple[Tensor, State | None]:
+    def read(self, tokens: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """See :class:`Subject`."""
         if getattr(self.config, "stream_memory", False):
             raise NotOfferedError("its memory learns from call to call: reading in pieces is meant to differ")
         options = dict(lengths=lengths, return_state=True, return_diagnostics=False)
         output = self.module(tokens, state, **options)
+        if output.state is None:
+            raise NotOfferedError("it keeps no decoding state: it writes by reading the text again")
         return self._of(output), output.state
 
     def reordered(self, state: State, rows: Tensor) -> tuple[Tensor, ...]:

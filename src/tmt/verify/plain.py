@@ -5,8 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tmt.errors import InputError
-from tmt.text.reason import reason
+from tmt.errors import InputError, reason
 from tmt.verify.subject import NotOfferedError, Subject
 
 

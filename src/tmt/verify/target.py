@@ -6,28 +6,37 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from tmt.checkpoint import Run, load_run
-from tmt.errors import InputError, unknown
+from tmt.errors import InputError, reason, unknown
+from tmt.model import architecture
 from tmt.model.base import LanguageModel
-from tmt.text.reason import reason
+from tmt.model.own import config_of
+from tmt.own_code import load_file
 from tmt.verify.native import Native
 from tmt.verify.plain import Plain
 from tmt.verify.subject import Subject
 
-FORMS = "a run folder, an artifact, file.py:Name, package.module:name, or hf:FOLDER"
+FORMS = "a run folder, an artifact, file.py or file.py:Name, package.module:name, or hf:FOLDER"
+
+
+VOCABULARY = 97
+"""Tokens of an architecture that is tried without a run: as many as there are, every rule looks at."""
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def open_target(target: str, of_run: Callable[[Run], Subject] | None = None) -> Subject:
     """The model that a target names.
 
     Args:
-        target: a run folder, an artifact, ``file.py:Name``, ``package.module:name`` (a class, a function
-            that makes a model, or a model), or ``hf:NAME`` of a causal language model of `transformers`.
+        target: a run folder, an artifact, ``file.py`` of an architecture, ``file.py:Name``,
+            ``package.module:name`` (a class, a function that makes a model, or a model), or ``hf:NAME`` of a
+            causal language model of `transformers`.
         of_run: the view of a run folder or an artifact; default: of its model alone.
 
     Raises:
@@ -35,6 +44,8 @@ def open_target(target: str, of_run: Callable[[Run], Subject] | None = None) -> 
     """
     if target.startswith("hf:"):
         return _from_transformers(target, target.removeprefix("hf:"))
+    if target.endswith(".py"):
+        return Native(_shaken(_of_config(architecture(target).model)), target)
     place, colon, name = target.rpartition(":")
     if colon and not Path(target).exists():
         made = _made(_module(place), name, target)
@@ -76,16 +87,12 @@ def _from_transformers(target: str, name: str) -> Subject:
 
 def _module(place: str) -> ModuleType:
     path = Path(place)
-    if path.suffix == ".py" and not path.is_file():
-        raise InputError(f"there is no file {place}; a target is {FORMS}")
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise InputError(f"there is no file {place}; a target is {FORMS}")
+        return load_file(path)
     try:
-        if path.suffix != ".py":
-            return importlib.import_module(place)
-        module = ModuleType(path.stem)
-        module.__file__ = str(path)
-        sys.modules[path.stem] = module
-        exec(compile(path.read_bytes(), path, "exec"), vars(module))
-        return module
+        return importlib.import_module(place)
     except ModuleNotFoundError as error:
         raise InputError(f"cannot import {place}: {error}; a target is {FORMS}") from error
     except Exception as error:
@@ -97,6 +104,8 @@ def _made(module: ModuleType, name: str, target: str) -> Any:
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise unknown(f"name in {target.rpartition(':')[0]}", name, names)
     value = getattr(module, name)
+    if isinstance(value, type) and issubclass(value, LanguageModel):
+        return _of_config(value)
     if isinstance(value, nn.Module) or not callable(value):
         return value
     try:
@@ -112,8 +121,13 @@ def _made(module: ModuleType, name: str, target: str) -> Any:
         raise InputError(f"{target} raises {type(error).__name__}: {reason(error)}") from error
 
 
+def _of_config(model: type[LanguageModel]) -> LanguageModel:
+    torch.manual_seed(0)
+    return model(config_of(model).preset("nano", vocab_size=VOCABULARY))
+
+
 @torch.no_grad()
-def _shaken(model: nn.Module) -> nn.Module:
+def _shaken(model: Model) -> Model:
     """The model with noise on its weights, so that a part that begins as the identity cannot hide."""
     for weight in model.parameters():
         if weight.is_floating_point():

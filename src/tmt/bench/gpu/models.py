@@ -60,7 +60,7 @@ def _shares(row: Row, arch: str, settings: Settings, limit: float) -> dict[str, 
 
 
 @cache
-def flops(arch: str, direction: Direction, length: int, settings: Settings) -> int:
+def flops(arch: str, direction: Direction, length: int, settings: Settings) -> float:
     """Of a forward pass over one sequence; reading a prompt asks the head for one token."""
     model = build(arch, settings)
     spared = 0 if direction == "train" else length - 1

@@ -1,0 +1,147 @@
+"""Code of users: a file as a module, and which code a user has agreed to run for which runs.
+
+A run folder names its model's code by place and digest, and that alone runs nothing: the folder may come from
+anywhere. The user's cache notes what was agreed to on this machine, by the digest that the run has: where the
+code is, and the digest of what may run. Training with a file agrees to it, `--trust` does for any other run.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from tmt.errors import InputError, reason
+from tmt.user_cache import cache_root
+from tmt.whole_file import replaced
+
+GROUP = "tmt.architectures"
+"""Entry points of packages that bring an architecture."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Code that may run for runs that were made with a certain digest."""
+
+    place: str
+    """An absolute path with ``:Name`` behind it, or the name of an entry point."""
+    sha256: str
+    """Of the source file as it was agreed to."""
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """`mine.py:Name` to (`mine.py`, `Name`); the name is empty where there is none."""
+    if place.endswith(".py"):
+        return place, ""
+    path, colon, name = place.rpartition(":")
+    return (path, name) if colon and path.endswith(".py") else (place, "")
+
+
+def source_of(place: str) -> Path:
+    """The file that the code at a place is in; nothing of it is run.
+
+    Raises:
+        InputError: there is no such file and no such entry point.
+    """
+    path, _ = split_place(place)
+    if path.endswith(".py"):
+        file = Path(path).absolute()
+        if not file.is_file():
+            raise InputError(f"there is no file {path}")
+        return file
+    for entry in entry_points(group=GROUP, name=place):
+        top, *rest = entry.module.split(".")  # found by hand: find_spec would run the packages above
+        spec = find_spec(top)
+        if spec is not None and spec.origin is not None:
+            base = Path(spec.origin)
+            for part in rest:
+                base = (base.parent if base.name == "__init__.py" else base.with_suffix("")) / f"{part}.py"
+                base = base if base.is_file() else base.with_suffix("") / "__init__.py"
+            if base.is_file():
+                return base
+    raise InputError(f"there is no file {place} and no architecture {place} of an installed package")
+
+
+def digest(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    return sha256(_read(file)).hexdigest()
+
+
+def load_file(file: Path) -> ModuleType:
+    """Run a Python file as a module; the same bytes at the same place are run once.
+
+    Raises:
+        InputError: it cannot be read, or raises.
+    """
+    return _run(file.absolute(), _read(file))
+
+
+@cache
+def _run(file: Path, content: bytes) -> ModuleType:
+    module = ModuleType(f"{file.stem}_{sha256(content).hexdigest()[:12]}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module  # dataclasses and type hints look a class's module up there
+    try:
+        exec(compile(content, file, "exec"), vars(module))
+    except (Exception, SystemExit) as error:
+        del sys.modules[module.__name__]
+        raise InputError(f"importing {file} raises {type(error).__name__}: {reason(error)}") from error
+    return module
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+
+
+def agree(recorded: str, place: str) -> None:
+    """Let the code that is at a place now run for runs that were made with the digest `recorded`."""
+    agreement = Agreement(place, digest(source_of(place)))
+    for known in {recorded, agreement.sha256}:
+        note = _note(known)
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            with replaced(note) as temporary:
+                temporary.write_text(json.dumps(asdict(agreement)), encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"cannot note {note}: {error.strerror}; set TMT_CACHE to another folder"
+            ) from error
+
+
+def agreed(recorded: str, place: str) -> str:
+    """Where the code is that may run for a run that was made with this digest at this place.
+
+    Raises:
+        InputError: nothing was agreed to, or what was is gone or has changed; the line says which.
+    """
+    file = split_place(place)[0]
+    try:
+        agreement = Agreement(**json.loads(_note(recorded).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"its model is the code of {place}, which has not been agreed to here; read it, "
+            f"then have it run with --trust {file}"
+        ) from error
+    file = split_place(agreement.place)[0]
+    try:
+        now = digest(source_of(agreement.place))
+    except InputError as error:
+        raise InputError(f"its model was the code of {file}, which is gone; say --trust FILE.py") from error
+    if now != agreement.sha256:
+        raise InputError(
+            f"its model is the code of {file}, which has changed since; run it as it is with --trust {file}"
+        )
+    return agreement.place
+
+
+def _note(recorded: str) -> Path:
+    if not (len(recorded) == 64 and set(recorded) <= set("0123456789abcdef")):
+        raise InputError(f"{recorded!r} is no digest of code")
+    return cache_root() / "agreed" / f"{recorded}.json"
