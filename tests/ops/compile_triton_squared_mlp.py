@@ -1,7 +1,11 @@
 """Compile the Triton kernels of the squared MLP for a GPU that need not be there.
 
+With the argument "few", the one with tensor copies and a first tile of the other.
 Prints for each its name, the shared memory that it takes in bytes, and how its copies and products are done.
 """
+
+import sys
+from itertools import product
 
 import torch
 from compile_triton_mesh import AbsentGPU
@@ -24,18 +28,17 @@ def compile_instead_of_launching() -> None:
     JITFunction.run = run
 
 
-def main() -> None:
+def main(amount: str) -> None:
     driver.set_active(AbsentGPU())
     compile_instead_of_launching()
     triton_tma._processors = lambda device: 132
     x, weight = torch.randn(300, 512), torch.randn(2048, 512)
     triton_tma.units_and_slopes(x.bfloat16(), weight.bfloat16(), 0.5)
-    tiles = triton_units.TILES
-    for dtype in (torch.bfloat16, torch.float32):
-        for tile in tiles:
-            triton_units.multiply.configs = [tile]
-            triton_units.units_and_slopes(x.to(dtype), weight.to(dtype), 0.5)
+    kinds = list(product((torch.bfloat16, torch.float32), triton_units.TILES))
+    for dtype, tile in kinds[:1] if amount == "few" else kinds:
+        triton_units.multiply.configs = [tile]
+        triton_units.units_and_slopes(x.to(dtype), weight.to(dtype), 0.5)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

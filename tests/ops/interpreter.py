@@ -31,11 +31,14 @@ def correct_half_precision(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(InterpreterBuilder, "create_dot", create_dot)
 
 
-def compiled(script: str, cache: Path) -> list[str]:
-    """Lines that a script of this folder prints of the kernels it compiles, outside the interpreter."""
+def compiled(script: str, cache: Path, amount: str) -> list[str]:
+    """Lines that a script of this folder prints of the kernels it compiles, outside the interpreter.
+
+    The amount is "few" or "all" of them.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name(script)],
+        [sys.executable, Path(__file__).with_name(script), amount],
         env={**environment, "TRITON_CACHE_DIR": str(cache)},
         capture_output=True,
         text=True,

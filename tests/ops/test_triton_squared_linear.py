@@ -66,8 +66,11 @@ def check(tensors: list[Tensor], slope: float, impl: str) -> None:
 
 @pytest.mark.parametrize("impl", PATHS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("slope", [0.5, 0.0])
-@pytest.mark.parametrize("shape", [(0, 16, 32), (1, 8, 8), (16, 16, 32), (37, 40, 72), (50, 24, 88)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "slope"),
+    [((0, 16, 32), 0.5), ((1, 8, 8), 0.0), ((16, 16, 32), 0.0), ((37, 40, 72), 0.5)],
+    ids=str,
+)
 def test_it_equals_the_reference(shape: tuple[int, int, int], slope: float, dtype: torch.dtype, impl: str):
     check(draw(*shape, dtype), slope, impl)
 
@@ -113,10 +116,13 @@ def test_the_slope_at_zero_is_zero(impl: str):
     assert slopes[0, :4].tolist() == [0, -1, 4, 0]
 
 
-def test_the_kernels_compile_for_a_gpu(tmp_path: Path):
+@pytest.mark.parametrize("amount", ["few", pytest.param("all", marks=pytest.mark.learning)])
+def test_the_kernels_compile_for_a_gpu(amount: str, tmp_path: Path):
     """What Triton's interpreter takes its compiler may refuse; no GPU is needed to ask it."""
-    lines = [line.split(maxsplit=2) for line in compiled("compile_triton_squared_mlp.py", tmp_path)]
+    lines = [line.split(maxsplit=2) for line in compiled("compile_triton_squared_mlp.py", tmp_path, amount)]
     assert lines[0][0] == "multiply_persistently"
     assert lines[0][2] == "tensor copies, matrix products"
-    assert [line[0] for line in lines[1:]] == ["multiply"] * 2 * len(triton_units.TILES)
+    assert [line[0] for line in lines[1:]] == ["multiply"] * (
+        1 if amount == "few" else 2 * len(triton_units.TILES)
+    )
     assert all(int(line[1]) <= SHARED_MEMORY for line in lines)
