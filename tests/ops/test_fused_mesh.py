@@ -60,13 +60,13 @@ def assert_equals_reference(inputs: MeshInputs, values: float, gradients: float)
         assert_near(actual, expected, gradients)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(**SHAPES)
 def test_single_precision_equals_the_reference(**shape):
     assert_equals_reference(draw(**shape), values=1e-5, gradients=1e-4)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(**SHAPES)
 def test_half_precision_equals_the_reference(**shape):
     """Backward takes the sum of output times gradient, the output rounded: its error grows with √width."""
