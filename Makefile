@@ -40,7 +40,7 @@ learn: $(VENV)/.dev
 sanitize: $(VENV)/.dev
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 	CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" \
-	$(BIN)/python -m pytest -s -k "not march" $(KERNEL_TESTS)
+	$(BIN)/python -m pytest -n 2 --max-worker-restart 0 -s -k "not march" $(KERNEL_TESTS)
 
 # The C kernels as on an x86 processor without AVX-512 and bfloat16 products.
 avx2: $(VENV)/.dev

@@ -1,6 +1,5 @@
 """Fixtures of the tests that call commands, as a plugin: `tmt` runs one in this process."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
@@ -10,6 +9,7 @@ import pytest
 
 from tiny_runs import Result, options_of, text_of
 from tmt.cli import main
+from tmt.user_cache import cache_root
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +22,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The cache of all commands of a session, those of other workers and subprocesses included."""
-    base = tmp_path_factory.getbasetemp()
-    path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    """The cache of all commands of a session, subprocesses included; compiled code is shared with others."""
+    path = tmp_path_factory.getbasetemp() / "cache"
+    compiled = cache_root() / "native"
+    compiled.mkdir(parents=True, exist_ok=True)
+    path.mkdir()
+    (path / "native").symlink_to(compiled)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMT_CACHE", str(path))
         yield path

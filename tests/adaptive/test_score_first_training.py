@@ -150,10 +150,9 @@ def test_the_first_chunk_knows_nothing_and_the_next_ones_do(variant: str):
         assert np.abs(trained - frozen)[start : start + 32].max() > 0.01
 
 
-@pytest.mark.parametrize("known", [32, 64, 80])
-@pytest.mark.parametrize("variant", ["transformer", "plain"])
+@pytest.mark.parametrize(("variant", "known"), [("transformer", 64), ("plain", 32), ("plain", 48)])
 def test_later_tokens_change_no_earlier_loss_through_training(variant: str, known: int):
-    tokens = random_tokens(140)
+    tokens = random_tokens(110)
     other = np.concatenate([tokens[: known + 1], np.random.default_rng(1).permutation(tokens[known + 1 :])])
     losses = []
     for ids in (tokens, other):

@@ -23,7 +23,7 @@ FIELDS = [
 QUICK = ["--seconds=0.001", "--device=cpu"]
 SMALL = {
     "ops": ["--lengths=8,16", "--only=mesh"],
-    "train": ["--lengths=16", "--batch-size=2", "--dtypes=fp32"],
+    "train": ["--arch=tmt", "--lengths=16", "--batch-size=2", "--dtypes=fp32"],
     "prefill": ["--lengths=16", "--batch-size=2", "--preset=nano"],
     "decode": ["--lengths=16", "--preset=nano"],
     "toeplitz": ["--lengths=16"],

@@ -12,65 +12,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from tmt.ops import gelu, native, norm
-
-STEP = """
-import torch, warnings
 from tmt.model.config import TMTConfig
 from tmt.model.model import TMTModel
+from tmt.ops import gelu, native, norm
+from tmt.ops.linear import fused
 from tmt.ops.mesh import attention_impl
 
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
+SIZES = dict(vocab_size=32, d_model=16, n_heads=2, n_layers=3, ffn_stream_dim=16, dropout=0.0)
+
+
+def two_passes() -> tuple[str, float]:
+    """The path that attention takes, and the loss of a model that is asked for gradients twice."""
     torch.manual_seed(0)
-    sizes = dict(vocab_size=32, d_model=16, n_heads=2, n_layers=3, ffn_stream_dim=16, dropout=0.0)
-    model, tokens = TMTModel(TMTConfig(**sizes)), torch.arange(24).reshape(1, 24)
+    model, tokens = TMTModel(TMTConfig(**SIZES)), torch.arange(24).reshape(1, 24)
     for _ in range(2):
         loss = model(tokens, targets=tokens).loss
         loss.backward()
-print(attention_impl(torch.zeros(1), 16), f"{float(loss):.5f}")
-for warning in caught:
-    print(warning.category.__name__, warning.message)
-"""
-
-
-def train_with(cache: Path, **environment: str) -> list[str]:
-    """What a process prints that takes two training steps: path and loss, then its warnings."""
-    settings = {**os.environ, "TMT_CACHE": str(cache), **environment}
-    result = subprocess.run([sys.executable, "-c", STEP], env=settings, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return result.stdout.splitlines()
+    return attention_impl(torch.zeros(1), 16), loss.item()
 
 
 needs_compiler = pytest.mark.skipif(native._compiler() is None, reason="no C compiler")
-
-
-@pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory) -> str:
-    (printed,) = train_with(tmp_path_factory.mktemp("with"))
-    return printed
-
-
-@needs_compiler
-@pytest.mark.parametrize(
-    ("environment", "reason"),
-    [
-        (dict(CC="/nonexistent/compiler"), "no C compiler (/nonexistent/compiler) was found"),
-        (dict(CFLAGS="--no-such-option"), "the C code could not be compiled"),
-    ],
-    ids=["no compiler", "compiler fails"],
-)
-def test_without_compiled_code_the_plain_path_trains_the_same(
-    fast: str, tmp_path: Path, environment: dict[str, str], reason: str
-):
-    slow, *warned = train_with(tmp_path / "without", **environment)
-    assert fast.split()[0] == "fused"
-    assert slow.split()[0] == "blocked"
-    assert float(slow.split()[1]) == pytest.approx(float(fast.split()[1]), abs=1e-4)
-    assert len(warned) == 1
-    assert warned[0].startswith("RuntimeWarning")
-    assert reason in warned[0]
-    assert "point CC to one" in warned[0]
 
 
 REFUSES = 'for flag in "$@"; do case "$flag" in {flags}) echo "error: unknown $flag" >&2; exit 1;; esac; done'
@@ -84,7 +45,27 @@ LACKING = REFUSES.format(flags="*.c").replace("unknown $flag", "no __builtin_con
 
 
 @pytest.fixture
-def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Sets variables as before a process that has compiled nothing, until the test is over."""
+
+    def change(**variables: str) -> None:
+        for name, value in dict(TMT_CACHE=str(tmp_path / "cache"), **variables).items():
+            monkeypatch.setenv(name, value)
+        forget()
+
+    def forget() -> None:
+        native._compiler.cache_clear()
+        native.load.cache_clear()
+        fused._kernel.cache_clear()
+
+    monkeypatch.setattr(native, "_told", [])
+    yield change
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, environment: Callable[..., None]) -> Callable[[str], None]:
     """Puts a shell script before the compiler, until the test is over."""
     real = native._compiler()
 
@@ -92,18 +73,34 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         path = tmp_path / "cc"
         path.write_text(f'#!/bin/sh\n{script}\nexec {shlex.join(real)} "$@"\n', encoding="utf-8")
         path.chmod(0o755)
-        monkeypatch.setenv("CC", str(path))
-        monkeypatch.setenv("TMT_CACHE", str(tmp_path / "cache"))
-        forget()
+        environment(CC=str(path))
 
-    def forget() -> None:
-        native._compiler.cache_clear()
-        native.load.cache_clear()
+    return install
 
-    monkeypatch.setattr(native, "_told", [])
-    yield install
-    monkeypatch.undo()
-    forget()
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("CC", "/nonexistent/compiler", "no C compiler (/nonexistent/compiler) was found"),
+        ("CFLAGS", "--no-such-option", "the C code could not be compiled"),
+    ],
+    ids=["no compiler", "compiler fails"],
+)
+def test_without_compiled_code_the_plain_path_trains_the_same(
+    variable: str, value: str, reason: str, environment: Callable[..., None]
+):
+    fast, loss = two_passes()
+    environment(**{variable: value})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        slow, plain_loss = two_passes()
+    assert (fast, slow) == ("fused", "blocked")
+    assert plain_loss == pytest.approx(loss, abs=1e-4)
+    (warning,) = told
+    assert warning.category is RuntimeWarning
+    assert reason in str(warning.message)
+    assert "point CC to one" in str(warning.message)
 
 
 def gelu_of(rows: int) -> Tensor:
