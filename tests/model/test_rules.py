@@ -15,9 +15,9 @@ REFUSED = {
 }
 """Values of switches that an architecture inherits and never takes."""
 
-LENGTH = 20
+LENGTH = 16
 """Past the windows, blocks and kernels of the rows."""
-EXACT = ("future", "gradient", "training", "cached")
+EXACT = ("future", "cached")
 """What single precision could hide is looked at in float64 as well, on the paths that are not fused."""
 IN_USE = [rule for rule in RULES if rule not in ("distribution", "bytes")]
 """All but one that takes a pass for every token of the vocabulary, and one that needs a tokenizer."""

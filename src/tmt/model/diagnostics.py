@@ -1,11 +1,13 @@
 """The published diagnostics of a pass, made from what its layers left when somebody reads them."""
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from tmt.layers.rows import rolled
+from tmt.model.base import ModelOutput
 from tmt.model.trace import LayerTrace, edge_list
 
 
@@ -74,3 +76,51 @@ class Diagnostics:
         """(B·T, …) to (B, T, …), each token where it stood."""
         grid = values.unflatten(0, self._tokens.shape)
         return grid if self.padding is None else rolled(grid, self.padding)
+
+
+@dataclass(repr=False)
+class TMTOutput(ModelOutput):
+    """A :class:`ModelOutput` with the published diagnostics, each made when it is first read.
+
+    They are None where none were asked for. `graph_edges` are those of the last mesh layer, within this
+    call's tokens; `memory_state` (M, D) are the anchors; `confidences` train the gates where a loss reads
+    them. See :class:`Diagnostics` for the shapes.
+    """
+
+    diagnostics: Diagnostics | None = None
+
+    @property
+    def traces(self) -> list[LayerTrace]:
+        """What each layer did."""
+        return [] if self.diagnostics is None else self.diagnostics.traces
+
+    @property
+    def exit_masks(self) -> list[Tensor] | None:
+        """Per layer (B, T) bool."""
+        return None if self.diagnostics is None else self.diagnostics.exit_masks
+
+    @property
+    def confidences(self) -> list[Tensor] | None:
+        """Per layer (B, T) float32 in (0, 1)."""
+        return None if self.diagnostics is None else self.diagnostics.confidences
+
+    @property
+    def graph_edges(self) -> tuple[Tensor, Tensor] | None:
+        """edge_index (2, E) int64 and edge_weight (E,)."""
+        return None if self.diagnostics is None else self.diagnostics.graph_edges
+
+    @property
+    def memory_state(self) -> Tensor | None:
+        """(M, D)."""
+        return None if self.diagnostics is None else self.diagnostics.memory_state
+
+    @property
+    def decay_scalars(self) -> Tensor | None:
+        """(B, T, D)."""
+        return None if self.diagnostics is None else self.diagnostics.decay_scalars
+
+    def padded_on_the_left(self, lengths: Tensor) -> None:
+        """See :class:`ModelOutput`."""
+        super().padded_on_the_left(lengths)
+        if self.diagnostics is not None:
+            self.diagnostics.padding = -lengths

@@ -1,7 +1,6 @@
 """The TemporalMesh Transformer, from tokens to logits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -14,60 +13,12 @@ from tmt.layers.memory_anchors import MemoryAnchors
 from tmt.layers.row_step import plan_of
 from tmt.layers.rows import Rows
 from tmt.model import mesh_step
-from tmt.model.base import Hidden, LanguageModel, ModelOutput
+from tmt.model.base import Hidden, LanguageModel
 from tmt.model.block import TMTBlock
 from tmt.model.config import TMTConfig
-from tmt.model.diagnostics import Diagnostics
+from tmt.model.diagnostics import Diagnostics, TMTOutput
 from tmt.model.trace import LayerTrace
 from tmt.ops.mesh import graph_impl
-
-
-@dataclass(repr=False)
-class TMTOutput(ModelOutput):
-    """A :class:`ModelOutput` with the published diagnostics, each made when it is first read.
-
-    They are None where none were asked for. `graph_edges` are those of the last mesh layer, within this
-    call's tokens; `memory_state` (M, D) are the anchors; `confidences` train the gates where a loss reads
-    them. See :class:`Diagnostics` for the shapes.
-    """
-
-    diagnostics: Diagnostics | None = None
-
-    @property
-    def traces(self) -> list[LayerTrace]:
-        """What each layer did."""
-        return [] if self.diagnostics is None else self.diagnostics.traces
-
-    @property
-    def exit_masks(self) -> list[Tensor] | None:
-        """Per layer (B, T) bool."""
-        return None if self.diagnostics is None else self.diagnostics.exit_masks
-
-    @property
-    def confidences(self) -> list[Tensor] | None:
-        """Per layer (B, T) float32 in (0, 1)."""
-        return None if self.diagnostics is None else self.diagnostics.confidences
-
-    @property
-    def graph_edges(self) -> tuple[Tensor, Tensor] | None:
-        """edge_index (2, E) int64 and edge_weight (E,)."""
-        return None if self.diagnostics is None else self.diagnostics.graph_edges
-
-    @property
-    def memory_state(self) -> Tensor | None:
-        """(M, D)."""
-        return None if self.diagnostics is None else self.diagnostics.memory_state
-
-    @property
-    def decay_scalars(self) -> Tensor | None:
-        """(B, T, D)."""
-        return None if self.diagnostics is None else self.diagnostics.decay_scalars
-
-    def padded_on_the_left(self, lengths: Tensor) -> None:
-        """See :class:`ModelOutput`."""
-        super().padded_on_the_left(lengths)
-        if self.diagnostics is not None:
-            self.diagnostics.padding = -lengths
 
 
 class TMTModel(LanguageModel):
