@@ -28,6 +28,9 @@ EXITS = {"tmt": ["--set=model.target_depth=0.7"], "transformer": [], "toeplitz":
 TIMES = {"elapsed", "core_seconds", "tokens_per_second"}
 
 
+STOPS = [("transformer", "first"), ("transformer", "last"), ("tmt", "middle"), ("toeplitz", "middle")]
+
+
 @pytest.fixture(scope="module", params=STEPS)
 def arch(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -78,7 +81,7 @@ def assert_same_run(folder: Path, expected: Path) -> None:
 
 
 @pytest.mark.shows("TrainOptions", "resume")
-@pytest.mark.parametrize("part", ["first", "middle", "last"])
+@pytest.mark.parametrize(("arch", "part"), STOPS, indirect=["arch"])
 def test_stopped_in_this_process(
     part: str,
     arch: str,
