@@ -34,9 +34,11 @@ def error(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
-def gradients(x: Tensor, kernel: Tensor, impl: str, upstream: Tensor) -> tuple[Tensor, ...]:
+def gradients(
+    x: Tensor, kernel: Tensor, impl: str, upstream: Tensor, growing: bool = False
+) -> tuple[Tensor, ...]:
     leaves = x.detach().requires_grad_(), kernel.detach().requires_grad_()
-    return torch.autograd.grad(toeplitz(*leaves, impl), leaves, upstream)
+    return torch.autograd.grad(toeplitz(*leaves, impl, growing), leaves, upstream)
 
 
 def by_definition(x: Tensor, kernel: Tensor) -> Tensor:
@@ -85,6 +87,19 @@ def test_gradients_equal_those_of_the_dense_product(impl: str, length: int, taps
     for actual, wanted in zip(coarse, expected, strict=True):
         assert error(actual, wanted) <= 0.03
     assert [g.dtype for g in coarse] == [torch.bfloat16, torch.float32]
+
+
+@pytest.mark.parametrize(("length", "taps"), [(1, 1), (7, 3), (64, 100), (520, 40), (1001, 1001)])
+@pytest.mark.parametrize("shifts", [1, 3])
+def test_transforms_of_growing_results_round_once(length: int, taps: int, shifts: int):
+    x, kernel = draw(length, 2, shifts, taps, torch.float32)
+    kernel, upstream, exact = kernel.abs(), torch.randn_like(x), (x.double(), kernel.abs().double())
+    y = toeplitz(x, kernel, "fft", growing=True)
+    assert error(y, toeplitz(*exact, "dense")) <= 6e-8
+    expected = gradients(*exact, "dense", upstream.double())
+    for actual, wanted in zip(gradients(x, kernel, "fft", upstream, growing=True), expected, strict=True):
+        assert actual.dtype == torch.float32
+        assert error(actual, wanted) <= 6e-8
 
 
 @pytest.mark.parametrize("impl", IMPLS)
@@ -257,6 +272,8 @@ def test_the_choice_follows_length_and_type(monkeypatch: pytest.MonkeyPatch):
     assert [choice(n, torch.bfloat16) for n in (64, 512, 513, 4096)] == ["blocked"] * 2 + ["fft"] * 2
     assert [choice(4096, torch.bfloat16, taps) for taps in (256, 257)] == ["blocked", "fft"]
     assert [choice(4096, torch.float32, taps) for taps in (16, 257)] == ["fft", "fft"]
+    grown = [torch.empty(1, 4096, 1, 1, dtype=dtype) for dtype in (torch.float32, torch.float64)]
+    assert [toeplitz_impl(x, torch.empty(1, 1, 16), growing=True) for x in grown] == ["fft", "blocked"]
     elsewhere = [choice(n, torch.float32, device="meta") for n in (128, 129, 512, 513)]
     assert elsewhere == ["dense", "blocked", "blocked", "fft"]
 

@@ -83,12 +83,14 @@ class ToeplitzConvolution(nn.Module):
 
     def _impl(self, length: int) -> str:
         taps = self.taps(length)
-        return self.impl or toeplitz_impl(taps.new_empty(1, length, taps.shape[0], self.width), taps)
+        x = taps.new_empty(1, length, taps.shape[0], self.width)
+        return self.impl or toeplitz_impl(x, taps, self.kernel.positive)
 
     def _mixed(self, x: Tensor, cache: Cache, last: bool) -> Tensor:
         if cache.padded:
             x = x.masked_fill(~cache.valid()[..., None, None], 0)
-        filter = Filter(self.taps, None if self.endless else self.kernel.length, self.impl)
+        span = None if self.endless else self.kernel.length
+        filter = Filter(self.taps, span, self.impl, growing=self.kernel.positive)
         if self.decode == "state":
             assert isinstance(self.kernel, ExpSumKernel)
             y = state(x, filter, self.kernel, cache, last)

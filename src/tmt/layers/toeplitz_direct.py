@@ -22,6 +22,8 @@ class Filter:
     """Taps that there are; None: no end."""
     impl: str | None
     """Path of the Toeplitz product; None: the fastest."""
+    growing: bool
+    """Whether outputs grow along a text, as with positive taps; see :func:`tmt.ops.toeplitz.toeplitz`."""
 
     def whole(self, x: Tensor, cache: Cache, last: bool = False) -> Tensor:
         """Outputs for x (B, T, H, D) with nothing before it; of each row's last token alone if asked."""
@@ -44,11 +46,11 @@ class Filter:
         return replace(self, taps=lambda length: taps[..., :length])
 
     def _product(self, x: Tensor, kernel: Tensor, cache: Cache) -> Tensor:
-        impl = self.impl or toeplitz_impl(x, kernel)
+        impl = self.impl or toeplitz_impl(x, kernel, self.growing)
         batch, length, heads, width = x.shape
         sizes = (batch, length, heads, kernel.shape[1], width)
         cache.work.append(partial(toeplitz_flops, *sizes, impl, kernel.shape[2]))
-        return toeplitz(x, kernel, impl)
+        return toeplitz(x, kernel, impl, self.growing)
 
 
 def direct(x: Tensor, filter: Filter, cache: Cache, last: bool) -> Tensor:

@@ -23,7 +23,7 @@ class Kernel(nn.Module, ABC):
     """Taps (H, K, n)."""
 
     positive = False
-    """Whether every tap is above zero, so that their sums can divide."""
+    """Whether every tap is above zero, so that their sums grow and can divide."""
     endless = False
     """Whether the formula gives taps at every lag, beyond the trained length too."""
 

@@ -2,7 +2,8 @@
 
 Rows are padded with zeros so far that the circular convolution equals the linear one. Rounding is relative
 to the largest value of a row: a later value reaches earlier results within it, a later NaN or infinity
-reaches all of them.
+reaches all of them. A float64 kernel is transformed in float64, at about twice the time; with float32 x that
+rounding is far below the results'.
 """
 
 from collections.abc import Iterator
@@ -46,10 +47,11 @@ class _Toeplitz(torch.autograd.Function):
     def forward(ctx, x, kernel):
         ctx.save_for_backward(x, kernel)
         size, before = fft_length(x.shape[1], kernel.shape[-1]), kernel.shape[1] - 1
-        spectra = torch.fft.rfft(kernel.to(_exact(x)), size)
+        exact = _exact(x, kernel)
+        spectra = torch.fft.rfft(kernel.to(exact), size)
         y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         for group in _groups(x, size):
-            _write(y, group, _mix(_spectra(x, group, size, before, 0), spectra[group.heads]), size)
+            _write(y, group, _mix(_spectra(x, group, size, exact, before), spectra[group.heads]), size)
         return y
 
     @staticmethod
@@ -64,16 +66,16 @@ def _gradients(
     x: Tensor, kernel: Tensor, grad: Tensor, for_x: bool, for_kernel: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Correlations of `grad` with the kernel and with x; the latter are summed before their inverse."""
-    size, shifts = fft_length(x.shape[1], kernel.shape[-1]), kernel.shape[1]
-    spectra = torch.fft.rfft(kernel.to(_exact(x)), size)
+    size, shifts, exact = fft_length(x.shape[1], kernel.shape[-1]), kernel.shape[1], _exact(x, kernel)
+    spectra = torch.fft.rfft(kernel.to(exact), size)
     adjoint, total = spectra.flip(1).conj_physical(), torch.zeros_like(spectra)
     grad_x = torch.empty(x.shape, dtype=x.dtype, device=x.device) if for_x else None
     for group in _groups(x, size):
-        after = _spectra(grad, group, size, 0, shifts - 1)
+        after = _spectra(grad, group, size, exact, after=shifts - 1)
         if grad_x is not None:
             _write(grad_x, group, _mix(after, adjoint[group.heads]), size)
         if for_kernel:
-            own = _spectra(x, group, size, 0, 0).conj_physical_()
+            own = _spectra(x, group, size, exact).conj_physical_()
             for i in range(shifts):
                 matching = after[:, :, i : i + own.shape[2]]
                 total[group.heads, shifts - 1 - i] += (own * matching).sum((0, 2))
@@ -82,8 +84,8 @@ def _gradients(
     return grad_x, torch.fft.irfft(total, size)[..., : kernel.shape[-1]].to(kernel.dtype)
 
 
-def _exact(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
+def _exact(x: Tensor, kernel: Tensor) -> torch.dtype:
+    return torch.promote_types(torch.promote_types(x.dtype, kernel.dtype), torch.float32)
 
 
 def _groups(x: Tensor, size: int) -> Iterator[Group]:
@@ -98,13 +100,15 @@ def _groups(x: Tensor, size: int) -> Iterator[Group]:
         yield Group(slice(b, b + sequences), slice(h, h + together), slice(c, min(c + channels, width)))
 
 
-def _spectra(x: Tensor, group: Group, size: int, before: int, after: int) -> Tensor:
+def _spectra(
+    x: Tensor, group: Group, size: int, exact: torch.dtype, before: int = 0, after: int = 0
+) -> Tensor:
     """(B', H', before + D' + after, size // 2 + 1) of a group and of the channels around, zero outside."""
     first, last = group.channels.start - before, group.channels.stop + after
     rows = x[group.sequences, :, group.heads, max(first, 0) : last].permute(1, 0, 2, 3)
     rows = F.pad(rows, (max(-first, 0), max(last - x.shape[3], 0)))
     flat = rows.reshape(len(rows), -1)  # a copy in this order first makes the transposition fast
-    padded = torch.zeros(flat.shape[1], size, dtype=_exact(x), device=x.device)
+    padded = torch.zeros(flat.shape[1], size, dtype=exact, device=x.device)
     padded[:, : len(rows)] = flat.t().contiguous()
     return torch.fft.rfft(padded).view(*rows.shape[1:], -1)
 
