@@ -96,6 +96,32 @@ class WritesWeightsBeforeBooking(Cheat):
         return log_probs
 
 
+class SwapsRows(Cheat):
+    @torch.no_grad()
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        self.model.embedding.weight[:2] = self.model.embedding.weight[:2].flip(0)
+        return log_probs
+
+
+class NegatesATensor(Cheat):
+    @torch.no_grad()
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        self.model.embedding.weight.neg_()
+        return log_probs
+
+
+class FillsAConstantTensor(Cheat):
+    @torch.no_grad()
+    def learn(self, chunk: Chunk, ranks: Ranks) -> None:
+        self.model.embedding.weight.fill_(1)
+
+    @torch.no_grad()
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        if block.start:
+            self.model.embedding.weight.mul_(2)
+        return log_probs
+
+
 class TrainsOnTheNextChunk(Cheat):
     def learn(self, chunk: Chunk, ranks: Ranks) -> None:
         after = chunk.start + len(chunk.ids)

@@ -111,6 +111,9 @@ CHEATS = {
     cheats.ChangesItsMind: ("C2", "the distribution after cheat changes by .* at position"),
     cheats.TrainsBeforeBooking: ("C3", "training reads the token of position .* when 0 targets are booked"),
     cheats.WritesWeightsBeforeBooking: ("C3", "the model's weights change when 0 targets are booked"),
+    cheats.SwapsRows: ("C3", "the model's weights change when 0 targets are booked"),
+    cheats.NegatesATensor: ("C3", "the model's weights change when 0 targets are booked"),
+    cheats.FillsAConstantTensor: ("C3", "the model's weights change when .* targets are booked"),
     cheats.TrainsOnTheNextChunk: (
         "C1 C3",
         "training reads the token of position .* when 64 targets are booked",

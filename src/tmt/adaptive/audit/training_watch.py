@@ -57,17 +57,18 @@ class TrainingWatch:
 
     def open(self, booked: int) -> None:
         """From here on anything may learn: so many more targets are booked."""
-        if self._fingerprint() != self._weights:
+        now = self._model.state_dict()
+        if now.keys() != self._weights.keys() or any(
+            not torch.equal(now[name], copy) for name, copy in self._weights.items()
+        ):
             self.early.append(f"the model's weights change {self._when}")
         self._booked += booked
         self._open = True
 
     def shut(self) -> None:
         """From here on nothing may learn."""
-        self._open, self._weights = False, self._fingerprint()
-
-    def _fingerprint(self) -> list[float]:
-        return [torch.hash_tensor(tensor).item() for tensor in self._model.state_dict().values()]
+        self._open = False
+        self._weights = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
 
     def _on_step(self, optimizer: Optimizer, *_: Any) -> None:
         self.steps += 1
