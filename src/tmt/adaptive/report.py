@@ -101,7 +101,7 @@ def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: R
         return target_bytes(task.tokens, run.tokenizer, start, stop, raw=task.raw_bytes)
 
     folder = None if task.folder is None else task.folder / name.replace(" ", "-")
-    key = identity(run.model, settings, _stream_name(run, task, scoring.targets)) if folder else ""
+    key = identity(scoring, run.model, settings, sizes) if folder else ""
     session = Session(scoring, sizes, folder, key)
     session.run(name, task.minutes)
     done = session.progress
@@ -125,9 +125,3 @@ def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: R
         "seconds": done.seconds,
         "figures": session.figures,
     }
-
-
-def _stream_name(run: Run, task: Task, targets: int) -> str:
-    """What is scored and what it is charged with; text where nothing else is said."""
-    of = bytes_of(run.tokenizer, raw=task.raw_bytes)
-    return f"{task.name}, {targets} targets" + ("" if of == "text" else f", bytes of {of}")

@@ -22,6 +22,8 @@ from tmt.training.state import load_state, save_state
 
 TARGET = np.dtype([("nats", "<f8"), ("bytes", "<u2")])
 """A record of targets.bin: the loss of a target and the bytes of text it stands for."""
+PIECE = 2**16
+"""Tokens that are hashed at once."""
 SAVE_EVERY = 30.0
 """Seconds between two saves."""
 
@@ -159,9 +161,13 @@ class Session:
         save_state(self._folder / "state.safetensors", state)
 
 
-def identity(model: LanguageModel, settings: Any, stream: str) -> str:
-    """A hash of model, settings and the stream's name: what must be equal for a score to go on."""
-    digest = hashlib.sha256(json.dumps([asdict(model.config), asdict(settings), stream]).encode())
+def identity(scoring: AdaptivePass, model: LanguageModel, settings: Any, target_bytes: TargetBytes) -> str:
+    """A hash of model, settings, and the tokens scored with their bytes: what must be equal to go on."""
+    digest = hashlib.sha256(json.dumps([asdict(model.config), asdict(settings), scoring.targets]).encode())
+    for low in range(0, scoring.targets + 1, PIECE):
+        high = min(low + PIECE, scoring.targets + 1)
+        digest.update(np.asarray(scoring.tokens[low:high], "<i8").tobytes())
+        digest.update(np.asarray(target_bytes(max(low, 1), high), "<i8").tobytes())
     for name, tensor in sorted(model_state(model).items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
