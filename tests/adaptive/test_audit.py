@@ -99,21 +99,24 @@ def test_every_architecture_passes_with_all_parts(variant: str):
 
 
 CHEATS = {
-    cheats.PeeksInTheBlock: (
-        "C1",
-        r"the distribution after cheat at position (\d+) changes by .* only tokens after position \1",
-    ),
+    cheats.PeeksInTheBlock: ("C1", "the loss after cheat at position .* in a block of its own"),
+    cheats.PeeksAfterOneToken: ("C1", "the loss after cheat at position .* in a block of its own"),
+    cheats.PeeksEverySeventeenth: ("C1", "the loss after cheat at position .* in a block of its own"),
+    cheats.HintsOnlyWhereRight: ("C1", "the loss after cheat at position .* in a block of its own"),
     cheats.KnowsTheStream: ("C1", "after cheat at position .* when only tokens after position"),
     cheats.Diverges: ("C1", "after cheat at position .* changes by inf"),
     cheats.BlendsOneToken: ("C2", "sum of probabilities after cheat is .* off 0 at position"),
     cheats.Widens: ("C2", "after cheat is 1 entries off the vocabulary"),
     cheats.WritesIntoWhatItWasGiven: ("C2", "the distribution after the model changes by .* at position"),
     cheats.ChangesItsMind: ("C2", "the distribution after cheat changes by .* at position"),
-    cheats.TrainsBeforeBooking: ("C3", "training reads the token of position .* when 0 targets are booked"),
-    cheats.WritesWeightsBeforeBooking: ("C3", "the model's weights change when 0 targets are booked"),
-    cheats.SwapsRows: ("C3", "the model's weights change when 0 targets are booked"),
-    cheats.NegatesATensor: ("C3", "the model's weights change when 0 targets are booked"),
-    cheats.FillsAConstantTensor: ("C3", "the model's weights change when .* targets are booked"),
+    cheats.TrainsBeforeBooking: (
+        "C1 C3",
+        "training reads the token of position .* when 0 targets are booked",
+    ),
+    cheats.WritesWeightsBeforeBooking: ("C1 C3", "the model's weights change when 0 targets are booked"),
+    cheats.SwapsRows: ("C1 C3", "the model's weights change when 0 targets are booked"),
+    cheats.NegatesATensor: ("C1 C3", "the model's weights change when 0 targets are booked"),
+    cheats.FillsAConstantTensor: ("C1 C3", "the model's weights change when .* targets are booked"),
     cheats.TrainsOnTheNextChunk: (
         "C1 C3",
         "training reads the token of position .* when 64 targets are booked",

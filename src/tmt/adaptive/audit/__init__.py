@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from tmt.adaptive.audit.rules import (
     Finding,
@@ -83,12 +85,21 @@ def audit(make: Callable[[Tokens], AdaptivePass], tokens: Tokens, seed: int = 0)
     telltale = telltale_stream(len(stream), witness.vocab_size, random)
     return AuditReport(
         (
-            strict_causality(witness, altered()),
+            strict_causality(witness, _alone(make(stream)), altered()),
             normalised(witness),
             score_before_update(Witness(make(telltale), telltale).watch()),
             single_pass(witness),
         )
     )
+
+
+def _alone(scoring: AdaptivePass) -> Tensor:
+    """Losses (N, S) where no part is shown a token before the one that it follows is booked."""
+    scoring.rows = 1
+    nats = torch.full((len(scoring.tokens) - 1, 1 + len(scoring.parts)), torch.nan).double()
+    for chunk in scoring.run():
+        nats[chunk.start : chunk.start + len(chunk.nats)] = torch.from_numpy(chunk.nats)
+    return nats
 
 
 def _cuts(watched: AdaptivePass) -> list[int]:

@@ -39,9 +39,11 @@ class _Fault:
     words: str
 
 
-def strict_causality(seen: Witness, altered: Iterable[tuple[int, Witness]]) -> Finding:
-    """Compare with passes over streams in which every token after one of the kept positions is another."""
-    faults, cuts = [], []
+def strict_causality(seen: Witness, alone: Tensor, altered: Iterable[tuple[int, Witness]]) -> Finding:
+    """Compare with losses in blocks of one position, and with passes over streams whose ends are others."""
+    cuts = []
+    words = "the loss after {stage} at position {position} changes by {size:.3g} in a block of its own"
+    faults = [*_worst(distance(alone, seen.nats), seen.stages, words)]
     for place, (cut, other) in enumerate(altered):
         cuts.append(cut)
         when = f"when only tokens after position {cut} change"
@@ -51,7 +53,8 @@ def strict_causality(seen: Witness, altered: Iterable[tuple[int, Witness]]) -> F
         losses = distance(other.nats[:cut], seen.nats[:cut])
         words = f"the loss after {{stage}} at position {{position}} changes by {{size:.3g}} {when}"
         faults += _worst(losses, seen.stages, words)
-    checked = f"distributions at positions {', '.join(map(str, cuts))}, losses before them"
+    places = ", ".join(map(str, cuts))
+    checked = f"every loss in a block of its own, distributions at positions {places}, losses before them"
     return _finding("C1 strict causality", checked, CHANGE, faults)
 
 
