@@ -11,10 +11,13 @@ from torch import Tensor
 from tmt.adaptive.part import Block, Chunk, Part
 from tmt.adaptive.scoring import AdaptivePass, ChunkScore
 from tmt.evaluate.windows import Tokens, Window
-from tmt.model.base import LanguageModel
+from tmt.layers.cache import Cache
+from tmt.model.base import Hidden, LanguageModel
+from tmt.model.transformer import Transformer
 from tmt.training.distributed import Ranks
 
-STREAM = random_tokens(300)
+STREAM = random_tokens(150)
+STREAM[90] = STREAM[89]
 WINDOW = 32
 
 
@@ -43,9 +46,12 @@ class Cheat(Part):
     def step(self, ids: np.ndarray) -> None:
         row = torch.from_numpy(ids)[None]
         with torch.enable_grad():
-            self.model(row[:, :-1], targets=row[:, 1:]).loss.backward()
+            self.loss(row).backward()
         self.sgd.step()
         self.sgd.zero_grad()
+
+    def loss(self, row: Tensor) -> Tensor:
+        return self.model(row[:, :-1], targets=row[:, 1:]).loss
 
 
 class PeeksInTheBlock(Cheat):
@@ -84,7 +90,7 @@ class KnowsTheStream(Cheat):
 
 class Diverges(Cheat):
     def blend(self, block: Block, log_probs: Tensor) -> Tensor:
-        return log_probs if self.tokens[299:][0] == STREAM[299] else log_probs * torch.nan
+        return log_probs if self.tokens[149:][0] == STREAM[149] else log_probs * torch.nan
 
 
 class BlendsOneToken(Cheat):
@@ -158,11 +164,45 @@ class TrainsOnTheNextChunk(Cheat):
             self.step(self.tokens[after : after + WINDOW])
 
 
+class TrainsAheadThroughEncode(TrainsOnTheNextChunk):
+    def loss(self, row: Tensor) -> Tensor:
+        logits = self.model.predict(self.model.encode(row[:, :-1]).flatten(0, 1))
+        return torch.nn.functional.cross_entropy(logits, row[0, 1:])
+
+
+class PeeksInTheStream(Cheat):
+    """Of which it looks up every 17th position, whatever the block holds."""
+
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        rows = np.flatnonzero((np.arange(len(block.ids)) + block.start) % 17 == 5)
+        return with_rows(log_probs, rows, self.tokens[0 : len(self.tokens)][block.start + rows + 1])
+
+
 class TrainsOneTokenAhead(Cheat):
     def learn(self, chunk: Chunk, ranks: Ranks) -> None:
         after = chunk.start + len(chunk.ids)
         if not chunk.last:
             self.step(self.tokens[after - WINDOW : after + 1])
+
+
+class BeginsWithTheSeparator(Cheat):
+    """Sound: trains on what is booked, behind a token that it did not read."""
+
+    def learn(self, chunk: Chunk, ranks: Ranks) -> None:
+        self.step(np.concatenate([[VOCAB - 1], chunk.ids[-WINDOW:]]))
+
+
+class Idle(Cheat):
+    """Does nothing."""
+
+
+class AddsTheNextRow(Transformer):
+    """A model whose code in float32 adds a little of the next row to each."""
+
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
+        hidden = super().trunk(tokens, cache, diagnose, last_only)
+        share = 0.05 if hidden.states.dtype == torch.float32 else 0
+        return Hidden(hidden.states + share * hidden.states.roll(-1, 0), hidden.output)
 
 
 class ScoresTwice(AdaptivePass):

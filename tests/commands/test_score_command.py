@@ -49,13 +49,16 @@ def test_static_and_adapted_side_by_side(
 def test_gains_baseline_audit_and_tables(
     score: Callable[..., Result], trained: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("tmt.adaptive.report.AUDIT_TOKENS", 270)  # three chunks
+    monkeypatch.setattr("tmt.adaptive.audit.WINDOW", 16)
+    monkeypatch.setattr("tmt.adaptive.report.AUDIT_TOKENS", 70)  # three chunks
     result = score(*ALL, "--gains", f"--baseline={trained}", "--audit", "--limit=130")
     assert result.code == 0, result.err
     for word in (
         "all but cache",
         "sliding + memory",
         "C3 score before update",
+        "C1 strict causality, float64",
+        "float64 agrees",
         "nats/fire",
         "run and baseline",
     ):
