@@ -110,6 +110,9 @@ def test_the_time_ends_a_score_at_a_chunk(tmp_path: Path, whole: Session):
     hurried.run("hurried", minutes=1e-9)
     assert not hurried.complete
     assert hurried.progress.targets == 32
+    again = session(tmp_path)
+    again.run("again", minutes=1e-9)
+    assert again.progress.targets == 32
     more = session(tmp_path)
     more.run("more", minutes=10)
     assert more.complete

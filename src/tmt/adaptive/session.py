@@ -82,11 +82,13 @@ class Session:
     def run(self, name: str, minutes: float | None = None) -> None:
         """Score what is left, for at most so many minutes since the very start; KeyboardInterrupt on Ctrl-C.
 
-        Either stops at the end of a chunk.
+        Either stops at the end of a chunk: before one that, as long as the longest so far, would overrun.
+        The first is scored in any case.
         """
-        if self.complete:
-            return
         before, started = self.progress.elapsed, time.monotonic()
+        longest, latest = 0.0, before
+        if self.complete or (self.progress.chunks and self._late(minutes, longest)):
+            return
         saved = started
         hidden = None if self._first else True
         bar = tqdm(
@@ -105,8 +107,8 @@ class Session:
                 self.progress.elapsed = before + time.monotonic() - started
                 self.progress.seconds = dict(self._pass.seconds)
                 stop = self._pass.ranks.any(interrupt.requested)
-                spent = self._pass.ranks.share(self.progress.elapsed)
-                late = minutes is not None and spent >= 60 * minutes
+                longest, latest = max(longest, self.progress.elapsed - latest), self.progress.elapsed
+                late = self._late(minutes, longest)
                 if stop or late or self.complete or time.monotonic() - saved > SAVE_EVERY:
                     self._save()
                     saved = time.monotonic()
@@ -114,6 +116,10 @@ class Session:
                     raise KeyboardInterrupt
                 if late:
                     return
+
+    def _late(self, minutes: float | None, ahead: float) -> bool:
+        """Whether so many seconds more are too many, by the first rank's clock."""
+        return minutes is not None and self._pass.ranks.share(self.progress.elapsed + ahead) >= 60 * minutes
 
     def _take(self, chunk: ChunkScore) -> None:
         low = chunk.start + 1

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tmt.adaptive.audit.veil import Veil
 from tmt.adaptive.audit.witness import Witness
+from tmt.evaluate.causality import LONGEST
 from tmt.model.base import LanguageModel
 from tmt.verify import check, subject_of
 from tmt.verify.differences import distance
@@ -72,7 +73,8 @@ def strict_causality(seen: Witness, veiled: Tensor, altered: Iterable[tuple[int,
 
 def causal_model(model: LanguageModel) -> Finding:
     """The model as the parts have left it, by the rule of `tmt verify` on every later token."""
-    (found,) = check(subject_of(model), only=["future"], dtypes=[next(model.parameters()).dtype])
+    length, dtype = min(LONGEST, model.config.longest), next(model.parameters()).dtype
+    (found,) = check(subject_of(model), only=["future"], length=length, dtypes=[dtype])
     return Finding(
         "C1 of the model",
         found.compared,
