@@ -11,10 +11,13 @@ from torch import Tensor
 from tmt.adaptive.part import Block, Chunk, Part
 from tmt.adaptive.scoring import AdaptivePass, ChunkScore
 from tmt.evaluate.windows import Tokens, Window
-from tmt.model.base import LanguageModel
+from tmt.layers.cache import Cache
+from tmt.model.base import Hidden, LanguageModel
+from tmt.model.transformer import Transformer
 from tmt.training.distributed import Ranks
 
-STREAM = random_tokens(300)
+STREAM = random_tokens(150)
+STREAM[90] = STREAM[89]
 WINDOW = 32
 
 
@@ -22,6 +25,13 @@ def mixed(log_probs: Tensor, tokens: Tensor, weight: float = 0.1) -> Tensor:
     """Of distributions (n, V) and points (n,)."""
     points = torch.nn.functional.one_hot(tokens, log_probs.shape[1])
     return ((1 - weight) * log_probs.exp() + weight * points).log()
+
+
+def with_rows(log_probs: Tensor, rows: np.ndarray, hints: np.ndarray) -> Tensor:
+    """Some rows with a hint mixed in."""
+    made, places = log_probs.clone(), torch.from_numpy(rows)
+    made[places] = mixed(log_probs[places], torch.from_numpy(hints))
+    return made
 
 
 class Cheat(Part):
@@ -36,15 +46,40 @@ class Cheat(Part):
     def step(self, ids: np.ndarray) -> None:
         row = torch.from_numpy(ids)[None]
         with torch.enable_grad():
-            self.model(row[:, :-1], targets=row[:, 1:]).loss.backward()
+            self.loss(row).backward()
         self.sgd.step()
         self.sgd.zero_grad()
+
+    def loss(self, row: Tensor) -> Tensor:
+        return self.model(row[:, :-1], targets=row[:, 1:]).loss
 
 
 class PeeksInTheBlock(Cheat):
     def blend(self, block: Block, log_probs: Tensor) -> Tensor:
         following = torch.from_numpy(np.append(block.ids[1:], block.ids[-1]))
         return mixed(log_probs, following)
+
+
+class PeeksAfterOneToken(Cheat):
+    """An expert for what follows token 3."""
+
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        rows = np.flatnonzero(block.ids[:-1] == 3)
+        return with_rows(log_probs, rows, block.ids[rows + 1])
+
+
+class PeeksEverySeventeenth(Cheat):
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        rows = np.flatnonzero((np.arange(len(block.ids) - 1) + block.start) % 17 == 5)
+        return with_rows(log_probs, rows, block.ids[rows + 1])
+
+
+class HintsOnlyWhereRight(Cheat):
+    """Says that a token is repeated, where it is."""
+
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        rows = np.flatnonzero(block.ids[:-1] == block.ids[1:])
+        return with_rows(log_probs, rows, block.ids[rows])
 
 
 class KnowsTheStream(Cheat):
@@ -55,7 +90,7 @@ class KnowsTheStream(Cheat):
 
 class Diverges(Cheat):
     def blend(self, block: Block, log_probs: Tensor) -> Tensor:
-        return log_probs if self.tokens[299:][0] == STREAM[299] else log_probs * torch.nan
+        return log_probs if self.tokens[149:][0] == STREAM[149] else log_probs * torch.nan
 
 
 class BlendsOneToken(Cheat):
@@ -85,7 +120,7 @@ class ChangesItsMind(Cheat):
 
 class TrainsBeforeBooking(Cheat):
     def blend(self, block: Block, log_probs: Tensor) -> Tensor:
-        self.step(block.ids[:WINDOW])
+        self.step(self.tokens[block.start : block.start + WINDOW])
         return log_probs
 
 
@@ -96,6 +131,32 @@ class WritesWeightsBeforeBooking(Cheat):
         return log_probs
 
 
+class SwapsRows(Cheat):
+    @torch.no_grad()
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        self.model.embedding.weight[:2] = self.model.embedding.weight[:2].flip(0)
+        return log_probs
+
+
+class NegatesATensor(Cheat):
+    @torch.no_grad()
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        self.model.embedding.weight.neg_()
+        return log_probs
+
+
+class FillsAConstantTensor(Cheat):
+    @torch.no_grad()
+    def learn(self, chunk: Chunk, ranks: Ranks) -> None:
+        self.model.embedding.weight.fill_(1)
+
+    @torch.no_grad()
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        if block.start:
+            self.model.embedding.weight.mul_(2)
+        return log_probs
+
+
 class TrainsOnTheNextChunk(Cheat):
     def learn(self, chunk: Chunk, ranks: Ranks) -> None:
         after = chunk.start + len(chunk.ids)
@@ -103,11 +164,45 @@ class TrainsOnTheNextChunk(Cheat):
             self.step(self.tokens[after : after + WINDOW])
 
 
+class TrainsAheadThroughEncode(TrainsOnTheNextChunk):
+    def loss(self, row: Tensor) -> Tensor:
+        logits = self.model.predict(self.model.encode(row[:, :-1]).flatten(0, 1))
+        return torch.nn.functional.cross_entropy(logits, row[0, 1:])
+
+
+class PeeksInTheStream(Cheat):
+    """Of which it looks up every 17th position, whatever the block holds."""
+
+    def blend(self, block: Block, log_probs: Tensor) -> Tensor:
+        rows = np.flatnonzero((np.arange(len(block.ids)) + block.start) % 17 == 5)
+        return with_rows(log_probs, rows, self.tokens[0 : len(self.tokens)][block.start + rows + 1])
+
+
 class TrainsOneTokenAhead(Cheat):
     def learn(self, chunk: Chunk, ranks: Ranks) -> None:
         after = chunk.start + len(chunk.ids)
         if not chunk.last:
             self.step(self.tokens[after - WINDOW : after + 1])
+
+
+class BeginsWithTheSeparator(Cheat):
+    """Sound: trains on what is booked, behind a token that it did not read."""
+
+    def learn(self, chunk: Chunk, ranks: Ranks) -> None:
+        self.step(np.concatenate([[VOCAB - 1], chunk.ids[-WINDOW:]]))
+
+
+class Idle(Cheat):
+    """Does nothing."""
+
+
+class AddsTheNextRow(Transformer):
+    """A model whose code in float32 adds a little of the next row to each."""
+
+    def trunk(self, tokens: Tensor, cache: Cache, diagnose: bool, last_only: bool) -> Hidden:
+        hidden = super().trunk(tokens, cache, diagnose, last_only)
+        share = 0.05 if hidden.states.dtype == torch.float32 else 0
+        return Hidden(hidden.states + share * hidden.states.roll(-1, 0), hidden.output)
 
 
 class ScoresTwice(AdaptivePass):

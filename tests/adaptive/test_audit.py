@@ -7,14 +7,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import cheats
-import numpy as np
 import pytest
 import torch
 from cheats import STREAM, WINDOW, Cheat
 from tiny_passes import MODELS, VOCAB, random_tokens, tiny_model
 
 from tmt.adaptive.audit import AuditReport, RuleError, audit, audit_settings
-from tmt.adaptive.audit.training_watch import telltale_stream
 from tmt.adaptive.matching import make_matcher
 from tmt.adaptive.memory_bank import MemoryBank
 from tmt.adaptive.neural_cache import NeuralCache, NeuralCacheSettings
@@ -29,11 +27,19 @@ from tmt.training.distributed import Ranks
 
 MakePart = Callable[[LanguageModel, Tokens], Part]
 RANKS = Ranks(torch.device("cpu"))
-RULES = ["C1 strict causality", "C2 normalised", "C3 score before update", "C4 single pass"]
+RULES = [
+    "C1 strict causality",
+    "C1 of the model",
+    "C2 normalised",
+    "C3 score before update",
+    "C4 single pass",
+    "every part acted",
+]
 
 
 def training(**settings: object) -> MakePart:
-    return lambda model, tokens: ScoreFirstTraining(model, TrainingSettings(lr=0.05, **settings), WINDOW)
+    chosen = TrainingSettings(**{"lr": 0.05, "epochs": 1, **settings})
+    return lambda model, tokens: ScoreFirstTraining(model, chosen, WINDOW)
 
 
 def tap_in(**settings: object) -> MakePart:
@@ -51,9 +57,10 @@ def memory(model: LanguageModel, tokens: Tokens) -> Part:
 
 
 def audited(
-    *parts: MakePart, variant: str = "transformer", kind: type[AdaptivePass] = AdaptivePass
+    *parts: MakePart, model: LanguageModel | None = None, kind: type[AdaptivePass] = AdaptivePass
 ) -> AuditReport:
-    model = tiny_model(variant, max_seq_len=WINDOW).double()
+    """Of the code that scores, in float32 where nothing else is said."""
+    model = tiny_model(max_seq_len=WINDOW, n_layers=1) if model is None else model
     settings = audit_settings(model.config)
 
     def make(tokens: Tokens) -> AdaptivePass:
@@ -64,19 +71,16 @@ def audited(
 
 
 def broken(report: AuditReport) -> dict[str, str]:
-    """What is wrong, by the first two letters of the rule."""
-    return {finding.rule[:2]: finding.violation for finding in report.findings if not finding.passed}
+    """What is wrong, by the first word of the rule."""
+    return {finding.rule.split()[0]: finding.violation for finding in report.findings if not finding.passed}
 
 
 ALLOWED = {
     "sliding": [],
-    "training": [training()],
     "controls and pairs": [training(weights="controls", pair_rows=64)],
     "low rank": [training(weights="lora", rank=2)],
-    "tap-in": [tap_in()],
-    "tap-in learnt": [tap_in(mode="document", weights="learned")],
-    "cache": [cache],
-    "all": [training(pair_rows=64), cache, tap_in(weights="learned")],
+    "matching in documents": [tap_in(mode="document", weights="learned")],
+    "all": [training(), cache, tap_in(weights="learned")],
 }
 
 
@@ -85,40 +89,64 @@ def test_every_part_passes(name: str):
     report = audited(*ALLOWED[name])
     report.require()
     assert [finding.rule for finding in report.findings] == RULES
-    assert report.findings[0].figure < 1e-9
-    assert json.loads(json.dumps(asdict(report)))["findings"][3]["passed"]
+    assert json.loads(json.dumps([asdict(finding) for finding in report.findings]))[4]["passed"]
 
 
 @pytest.mark.parametrize("variant", MODELS)
-def test_every_architecture_passes_with_all_parts(variant: str):
+def test_every_architecture_passes_with_all_parts_as_it_scores_and_in_float64(variant: str):
     streamed = [memory] if variant == "plain" else []
-    report = audited(training(pair_rows=64), *streamed, cache, tap_in(), variant=variant)
+    parts = [training(pair_rows=64), *streamed, cache, tap_in()]
+    model = tiny_model(variant, max_seq_len=WINDOW)
+    report = audited(*parts, model=model).beside(audited(*parts, model=copy.deepcopy(model).double()))
     report.require()
-    assert report.findings[0].figure < 1e-9
-    assert "12 steps of optimisers and 12 forward passes" in report.findings[2].checked
+    figures = {finding.rule: finding.figure for finding in report.findings}
+    assert figures["C1 strict causality, float64"] < 1e-9
+    assert figures["float64 agrees"] < 1e-4
+    checked = {finding.rule: finding.checked for finding in report.findings}
+    assert "2 optimiser steps" in checked["C3 score before update"]
+    assert "training acted 2 times" in checked["every part acted"]
+    assert "cache acted 148 times" in checked["every part acted"]
+
+
+def test_a_leak_of_the_code_in_float32_is_caught():
+    model = cheats.AddsTheNextRow(tiny_model(max_seq_len=WINDOW).config).eval()
+    report = audited(cache, model=model).beside(audited(cache, model=copy.deepcopy(model).double()))
+    wrong = [finding.rule for finding in report.findings if not finding.passed]
+    assert wrong == ["C1 strict causality", "C1 of the model", "float64 agrees"]
+
+
+def test_what_begins_with_the_separator_is_not_accused():
+    audited(cheats.BeginsWithTheSeparator).require()
+
+
+@pytest.mark.parametrize("part", [cheats.Idle, training(weights="controls", epochs=1, clip=0.0)])
+def test_a_part_that_never_acted_is_no_pass(part: MakePart):
+    report = audited(part, cache)
+    assert [*broken(report)] == ["every"]
+    with pytest.raises(RuleError, match="changed nothing in 149 positions: nothing to audit"):
+        report.require()
 
 
 CHEATS = {
-    cheats.PeeksInTheBlock: (
-        "C1",
-        r"the distribution after cheat at position (\d+) changes by .* only tokens after position \1",
-    ),
-    cheats.KnowsTheStream: ("C1", "after cheat at position .* when only tokens after position"),
-    cheats.Diverges: ("C1", "after cheat at position .* changes by inf"),
+    cheats.PeeksInTheBlock: ("C1", "the loss after cheat at position .* where no part knows later"),
+    cheats.PeeksAfterOneToken: ("C1", "the loss after cheat at position .* where no part knows later"),
+    cheats.PeeksEverySeventeenth: ("C1", "the loss after cheat at position .* where no part knows later"),
+    cheats.PeeksInTheStream: ("C1", "the loss after cheat at position .* where no part knows later"),
+    cheats.HintsOnlyWhereRight: ("C1", "the loss after cheat at position .* where no part knows later"),
+    cheats.KnowsTheStream: ("C1", "after cheat at position .* where no part knows later"),
+    cheats.Diverges: ("C1 every", "after cheat at position .* changes by inf"),
     cheats.BlendsOneToken: ("C2", "sum of probabilities after cheat is .* off 0 at position"),
     cheats.Widens: ("C2", "after cheat is 1 entries off the vocabulary"),
     cheats.WritesIntoWhatItWasGiven: ("C2", "the distribution after the model changes by .* at position"),
-    cheats.ChangesItsMind: ("C2", "the distribution after cheat changes by .* at position"),
-    cheats.TrainsBeforeBooking: ("C3", "training reads the token of position .* when 0 targets are booked"),
-    cheats.WritesWeightsBeforeBooking: ("C3", "the model's weights change when 0 targets are booked"),
-    cheats.TrainsOnTheNextChunk: (
-        "C1 C3",
-        "training reads the token of position .* when 64 targets are booked",
-    ),
-    cheats.TrainsOneTokenAhead: (
-        "C1",
-        "the distribution after the model at position 128 .* after position 128",
-    ),
+    cheats.ChangesItsMind: ("C2 every", "the distribution after cheat changes by .* at position"),
+    cheats.TrainsBeforeBooking: ("C1 C3", "an optimiser steps when 0 targets are booked"),
+    cheats.WritesWeightsBeforeBooking: ("C1 C3", "the model's weights change when 0 targets are booked"),
+    cheats.SwapsRows: ("C1 C3", "the model's weights change when 0 targets are booked"),
+    cheats.NegatesATensor: ("C1 C3", "the model's weights change when 0 targets are booked"),
+    cheats.FillsAConstantTensor: ("C1 C3", "the model's weights change when .* targets are booked"),
+    cheats.TrainsOnTheNextChunk: ("C1 C3", "reads the token of position 96 when 64 targets are booked"),
+    cheats.TrainsAheadThroughEncode: ("C1 C3", "reads the token of position 96 when 64 targets are booked"),
+    cheats.TrainsOneTokenAhead: ("C1 C3", "reads the token of position 65 when 64 targets are booked"),
 }
 
 
@@ -128,7 +156,7 @@ def test_a_part_that_cheats_is_caught(cheat: type[Cheat]):
     report = audited(cheat)
     found = broken(report)
     assert list(found) == rules.split()
-    assert re.search(words, found[rules[-2:]])
+    assert re.search(words, "\n".join(found.values()))
     with pytest.raises(RuleError, match=f"the score breaks the rules; {rules[:2]}"):
         report.require()
 
@@ -143,7 +171,7 @@ CHEATING_PASSES = {
     cheats.ScoresTwice: ("C4", "position 0 is blended 2 times"),
     cheats.KeepsTheBetterOfTwo: ("C4", "position 0 is blended 2 times"),
     cheats.LeavesATargetOut: ("C2 C4", "position 63 is scored 0 times"),
-    cheats.ScoresTheEndFirst: ("C4", "position 192 is scored after 298"),
+    cheats.ScoresTheEndFirst: ("C4", "position 64 is scored after 148"),
     cheats.Flatters: ("C2", "the loss after the model is 0.01 off its distribution's at position"),
 }
 
@@ -154,16 +182,6 @@ def test_a_pass_that_cheats_is_caught(kind: type[AdaptivePass]):
     found = broken(audited(kind=kind))
     assert list(found) == rules.split()
     assert words in found[rules[-2:]]
-
-
-@pytest.mark.parametrize("vocab_size", [7, 300, 1000])
-def test_a_new_token_tells_how_far_the_stream_was_read(vocab_size: int):
-    stream = telltale_stream(300, vocab_size, np.random.default_rng(0))
-    tokens, first = np.unique(stream, return_index=True)
-    assert len(tokens) == min(vocab_size, 300)
-    assert stream.max() < vocab_size
-    gaps = np.diff(np.sort(first))
-    assert gaps.max() - gaps.min() <= 1
 
 
 def test_a_stream_of_two_chunks_is_too_short():

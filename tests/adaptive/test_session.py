@@ -45,14 +45,21 @@ class StopAfter(Part):
 
 
 def session(
-    folder: Path | None, *spies: Part, model: LanguageModel | None = None, settings: ScoreSettings = SETTINGS
+    folder: Path | None,
+    *spies: Part,
+    model: LanguageModel | None = None,
+    settings: ScoreSettings = SETTINGS,
+    tokens: np.ndarray = TOKENS,
+    size: int = 2,
 ) -> Session:
     model = tiny_model("plain") if model is None else model
-    scoring = settings.make_pass(model, TOKENS, 0, Ranks(torch.device("cpu")))
+    scoring = settings.make_pass(model, tokens, 0, Ranks(torch.device("cpu")))
     scoring.parts = [*scoring.parts, *spies]
-    return Session(
-        scoring, lambda low, high: np.full(high - low, 2), folder, identity(model, settings, "test")
-    )
+
+    def sizes(low: int, high: int) -> np.ndarray:
+        return np.full(high - low, size)
+
+    return Session(scoring, sizes, folder, identity(scoring, model, settings, sizes))
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +110,9 @@ def test_the_time_ends_a_score_at_a_chunk(tmp_path: Path, whole: Session):
     hurried.run("hurried", minutes=1e-9)
     assert not hurried.complete
     assert hurried.progress.targets == 32
+    again = session(tmp_path)
+    again.run("again", minutes=1e-9)
+    assert again.progress.targets == 32
     more = session(tmp_path)
     more.run("more", minutes=10)
     assert more.complete
@@ -115,6 +125,17 @@ def test_another_model_or_other_settings_are_refused(tmp_path: Path):
         session(tmp_path, model=tiny_model("plain", graph_k=1))
     with pytest.raises(InputError, match="name a new --out"):
         session(tmp_path, settings=SETTINGS.having("cache"))
+
+
+def test_a_score_is_known_by_the_tokens_and_bytes_that_were_scored(tmp_path: Path):
+    session(tmp_path).run("one")
+    assert session(tmp_path, tokens=TOKENS.copy()).complete
+    other = TOKENS.copy()
+    other[-1] = (other[-1] + 1) % VOCAB
+    with pytest.raises(InputError, match="another model, stream"):
+        session(tmp_path, tokens=other)
+    with pytest.raises(InputError, match="another model, stream"):
+        session(tmp_path, size=3)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path):
@@ -138,9 +159,9 @@ def test_variants_switch_parts_on_and_off():
 
 def test_the_model_that_was_given_is_left_alone():
     model = tiny_model("plain")
-    before = identity(model, SETTINGS, "")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for _ in SETTINGS.make_pass(model, TOKENS, 0, Ranks(torch.device("cpu"))).run():
         pass
-    assert identity(model, SETTINGS, "") == before
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
     assert model.pairs is None
     assert model.config.vocab_size == VOCAB

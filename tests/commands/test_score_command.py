@@ -49,13 +49,16 @@ def test_static_and_adapted_side_by_side(
 def test_gains_baseline_audit_and_tables(
     score: Callable[..., Result], trained: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("tmt.adaptive.report.AUDIT_TOKENS", 270)  # three chunks
-    result = score(*ALL, "--gains", f"--baseline={trained}", "--audit", "--limit=130")
+    monkeypatch.setattr("tmt.adaptive.audit.WINDOW", 16)
+    monkeypatch.setattr("tmt.adaptive.report.AUDIT_TOKENS", 70)  # three chunks
+    result = score(*ALL, "--gains", f"--baseline={trained}", "--audit", "--limit=70")
     assert result.code == 0, result.err
     for word in (
         "all but cache",
         "sliding + memory",
         "C3 score before update",
+        "every part acted",
+        "float64 agrees",
         "nats/fire",
         "run and baseline",
     ):
@@ -98,6 +101,9 @@ def test_an_artifact_is_scored_and_the_same_command_goes_on(
         (["--ttt-epochs=2"], "--ttt-epochs has no effect"),
         (["--min-match=2"], "--min-match has no effect: nothing is matched without --tap-in"),
         (["--tap-in-weights=fixed"], "--tap-in-weights has no effect"),
+        (["--ttt=all", "--gains", "--minutes=1"], "--gains would compare others; take --limit"),
+        (["--baseline=x", "--minutes=1"], "--baseline would compare others; take --limit"),
+        (["--baseline=x", "--set=model.exits=false"], "--set would change the run and not the baseline"),
         (["--gains"], "--gains has no effect: no part is on"),
         (["--out=/dev/null/x"], "cannot write /dev/null/x"),
         (["--tap-in=document", "--min-match=0"], "min_match"),

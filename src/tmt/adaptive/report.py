@@ -15,6 +15,7 @@ from tmt.evaluate.measures import perplexity
 from tmt.evaluate.report import finite
 from tmt.evaluate.text_size import bytes_of, raw_text_bytes, require_raw_bytes, target_bytes
 from tmt.evaluate.windows import Tokens
+from tmt.model.base import LanguageModel
 from tmt.tokens import TokenStream
 from tmt.training.distributed import Ranks
 
@@ -82,16 +83,20 @@ def adaptive_report(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks)
 def audit_run(run: Run, settings: ScoreSettings, tokens: Tokens, ranks: Ranks) -> AuditReport:
     """Watch a run's parts keep the rules, or not, on the first tokens of a stream; see :func:`audit`.
 
+    In the number format of its weights, which is what scores, and in float64.
+
     Raises:
         InputError: the stream is too short, or there are several ranks.
     """
-    exact = copy.deepcopy(run.model).double()
-    short = replace(settings, cut=audit_settings(exact.config))
+    short = replace(settings, cut=audit_settings(run.config.model))
 
-    def make(stream: Tokens) -> AdaptivePass:
-        return short.make_pass(exact, stream, run.tokenizer.eot_id, ranks)
+    def audited(model: LanguageModel) -> AuditReport:
+        def make(stream: Tokens) -> AdaptivePass:
+            return short.make_pass(copy.deepcopy(model), stream, run.tokenizer.eot_id, ranks)
 
-    return audit(make, tokens[:AUDIT_TOKENS])
+        return audit(make, tokens[:AUDIT_TOKENS])
+
+    return audited(run.model).beside(audited(copy.deepcopy(run.model).double()))
 
 
 def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: Ranks) -> dict[str, Any]:
@@ -101,7 +106,7 @@ def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: R
         return target_bytes(task.tokens, run.tokenizer, start, stop, raw=task.raw_bytes)
 
     folder = None if task.folder is None else task.folder / name.replace(" ", "-")
-    key = identity(run.model, settings, _stream_name(run, task, scoring.targets)) if folder else ""
+    key = identity(scoring, run.model, settings, sizes) if folder else ""
     session = Session(scoring, sizes, folder, key)
     session.run(name, task.minutes)
     done = session.progress
@@ -125,9 +130,3 @@ def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: R
         "seconds": done.seconds,
         "figures": session.figures,
     }
-
-
-def _stream_name(run: Run, task: Task, targets: int) -> str:
-    """What is scored and what it is charged with; text where nothing else is said."""
-    of = bytes_of(run.tokenizer, raw=task.raw_bytes)
-    return f"{task.name}, {targets} targets" + ("" if of == "text" else f", bytes of {of}")

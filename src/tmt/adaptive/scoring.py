@@ -53,6 +53,7 @@ class AdaptivePass:
 
     Attributes:
         seconds: time spent by the model and by each part, by name.
+        rows: distributions in a block, at most.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class AdaptivePass:
         self.targets = min(len(tokens) - 1, targets or len(tokens))
         self.chunks = -(-self.targets // settings.chunk)
         self.seconds: dict[str, float] = defaultdict(float)
+        self.rows = ROWS * ranks.size
         self._device = next(model.parameters()).device
 
     def run(self, first: int = 0) -> Iterator[ChunkScore]:
@@ -107,9 +109,9 @@ class AdaptivePass:
         self.model.eval()
         with self._timed("model"):
             states = self._states(group)
-        start, rows = _first_scored(group[0]), ROWS * self.ranks.size
-        for low in range(0, len(states), rows):
-            piece = states[low : low + rows]
+        start = _first_scored(group[0])
+        for low in range(0, len(states), self.rows):
+            piece = states[low : low + self.rows]
             ids = self.tokens[start + low : start + low + len(piece)]
             yield self._book(Block(start + low, ids, piece, self._share(len(piece))))
 

@@ -22,6 +22,8 @@ from tmt.training.state import load_state, save_state
 
 TARGET = np.dtype([("nats", "<f8"), ("bytes", "<u2")])
 """A record of targets.bin: the loss of a target and the bytes of text it stands for."""
+PIECE = 2**16
+"""Tokens that are hashed at once."""
 SAVE_EVERY = 30.0
 """Seconds between two saves."""
 
@@ -80,11 +82,13 @@ class Session:
     def run(self, name: str, minutes: float | None = None) -> None:
         """Score what is left, for at most so many minutes since the very start; KeyboardInterrupt on Ctrl-C.
 
-        Either stops at the end of a chunk.
+        Either stops at the end of a chunk: before one that, as long as the longest so far, would overrun.
+        The first is scored in any case.
         """
-        if self.complete:
-            return
         before, started = self.progress.elapsed, time.monotonic()
+        longest, latest = 0.0, before
+        if self.complete or (self.progress.chunks and self._late(minutes, longest)):
+            return
         saved = started
         hidden = None if self._first else True
         bar = tqdm(
@@ -103,8 +107,8 @@ class Session:
                 self.progress.elapsed = before + time.monotonic() - started
                 self.progress.seconds = dict(self._pass.seconds)
                 stop = self._pass.ranks.any(interrupt.requested)
-                spent = self._pass.ranks.share(self.progress.elapsed)
-                late = minutes is not None and spent >= 60 * minutes
+                longest, latest = max(longest, self.progress.elapsed - latest), self.progress.elapsed
+                late = self._late(minutes, longest)
                 if stop or late or self.complete or time.monotonic() - saved > SAVE_EVERY:
                     self._save()
                     saved = time.monotonic()
@@ -112,6 +116,10 @@ class Session:
                     raise KeyboardInterrupt
                 if late:
                     return
+
+    def _late(self, minutes: float | None, ahead: float) -> bool:
+        """Whether so many seconds more are too many, by the first rank's clock."""
+        return minutes is not None and self._pass.ranks.share(self.progress.elapsed + ahead) >= 60 * minutes
 
     def _take(self, chunk: ChunkScore) -> None:
         low = chunk.start + 1
@@ -159,9 +167,13 @@ class Session:
         save_state(self._folder / "state.safetensors", state)
 
 
-def identity(model: LanguageModel, settings: Any, stream: str) -> str:
-    """A hash of model, settings and the stream's name: what must be equal for a score to go on."""
-    digest = hashlib.sha256(json.dumps([asdict(model.config), asdict(settings), stream]).encode())
+def identity(scoring: AdaptivePass, model: LanguageModel, settings: Any, target_bytes: TargetBytes) -> str:
+    """A hash of model, settings, and the tokens scored with their bytes: what must be equal to go on."""
+    digest = hashlib.sha256(json.dumps([asdict(model.config), asdict(settings), scoring.targets]).encode())
+    for low in range(0, scoring.targets + 1, PIECE):
+        high = min(low + PIECE, scoring.targets + 1)
+        digest.update(np.asarray(scoring.tokens[low:high], "<i8").tobytes())
+        digest.update(np.asarray(target_bytes(max(low, 1), high), "<i8").tobytes())
     for name, tensor in sorted(model_state(model).items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())

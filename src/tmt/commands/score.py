@@ -18,6 +18,7 @@ from tmt.adaptive import (
 )
 from tmt.checkpoint import Run, checked_device, load_run
 from tmt.commands.report import tell, tell_unspelt
+from tmt.commands.score_comparison import require_alike
 from tmt.commands.score_tables import show_scores
 from tmt.commands.scored_text import scored_text
 from tmt.evaluate.text_size import spelt_share, text_bytes
@@ -39,6 +40,8 @@ def _score(options: ScoreOptions) -> None:
         runs.append(load_run(options.baseline, str(device)))
     settings = [_settings(run, options, main=run is runs[0]) for run in runs]
     tasks = [_task(run, options, name) for run, name in zip(runs, ("run", "baseline"), strict=False)]
+    if len(runs) == 2:
+        require_alike(runs, settings, tasks)
     ranks = Ranks(device)
     try:
         records = _records(runs, settings, tasks, options, ranks)

@@ -2,14 +2,12 @@
 
 import math
 
-import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tmt.checkpoint import Run
 from tmt.commands.report import PlainConsole, number, share_scored
 from tmt.evaluate import check_causality, score
-from tmt.evaluate.causality import LONGEST
 from tmt.evaluate.report import finite
 from tmt.generate import Sampler, generate_tokens
 from tmt.terminal import shown
@@ -33,7 +31,7 @@ def print_summary(run: Run, splits: TokenSplits, trained: int) -> None:
     for column in ("split", "nats/token", "PPL", "bits/byte", "depth", "FLOPs/token", "no exits"):
         table.add_column(column, justify="left" if column == "split" else "right", no_wrap=True)
     limit = max(context, trained // TRAINED_PER_SCORED)
-    check_causality(run.model, torch.from_numpy(splits.valid[:LONGEST]))
+    check_causality(run.model)
     scored = []
     for split in [name for name in splits.documents if name != "train"]:
         tokens = getattr(splits, split)

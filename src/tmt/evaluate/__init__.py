@@ -1,6 +1,6 @@
 """Measuring a model: loss in comparable units, compute, depth by kind of token, and a probe for leaks."""
 
-from tmt.evaluate.causality import LeakError, causal_max_diff, check_causality
+from tmt.evaluate.causality import LeakError, check_causality
 from tmt.evaluate.depth import ClassDepth, count_tokens, depth_by_class, token_classes
 from tmt.evaluate.inspection import inspect_text
 from tmt.evaluate.measures import Score
@@ -11,7 +11,6 @@ __all__ = [
     "ClassDepth",
     "LeakError",
     "Score",
-    "causal_max_diff",
     "check_causality",
     "count_tokens",
     "depth_by_class",

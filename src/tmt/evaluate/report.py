@@ -4,10 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
-import torch
-
 from tmt.errors import unknown
-from tmt.evaluate.causality import LONGEST, check_causality
+from tmt.evaluate.causality import check_causality
 from tmt.evaluate.depth import count_tokens, depth_by_class, token_classes
 from tmt.evaluate.perplexity import score
 from tmt.evaluate.text_size import bytes_of, require_raw_bytes, spelt_share, text_bytes
@@ -52,7 +50,7 @@ def evaluate_run(
     check_windows(tokens, context, stride, model.config)
     if raw_bytes:
         require_raw_bytes(tokens, tokenizer)
-    leak = check_causality(model, torch.from_numpy(tokens[:LONGEST]))
+    leak = check_causality(model)
     result = score(
         model,
         tokens,

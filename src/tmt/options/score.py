@@ -24,7 +24,7 @@ class ScoreOptions(RunOptions):
     run: str
     """Run folder, or an artifact of tmt pack."""
     baseline: str | None = None
-    """Another run or artifact, given the same treatment for comparison."""
+    """Another run or artifact to compare with: the same text, windows and parts, or refused."""
     data: str | None = None
     """Corpus, as in tmt train; default: the run's own."""
     split: Part | None = None
@@ -63,7 +63,7 @@ class ScoreOptions(RunOptions):
     limit: int | None = None
     """Score only so many tokens."""
     minutes: float | None = None
-    """Time for the adapted pass; it ends at the last chunk within it."""
+    """Time for the adapted pass; it ends at the last chunk within it, the first at the least."""
     out: Path | None = None
     """Folder for the losses of all targets; the same command goes on from it after an interruption."""
     batch_size: int = 8
@@ -79,6 +79,15 @@ class ScoreOptions(RunOptions):
         """Refuse what contradicts itself."""
         if self.hash_embedding and self.ttt == "none":
             raise InputError("--hash-embedding starts at zero and learns with --ttt; add --ttt all")
+        if self.minutes is not None:
+            for name in ("gains", "baseline"):
+                if getattr(self, name):
+                    raise InputError(
+                        f"--minutes ends a pass where the time is up, so that --{name} would compare others; "
+                        "take --limit"
+                    )
+        if self.set and self.baseline is not None:
+            raise InputError("--set would change the run and not the baseline; score each by itself")
         counts = ("window", "stride", "chunk", "ttt_epochs", "min_match", "limit", "minutes", "batch_size")
         for name in (*counts, "ttt_lr"):
             value = getattr(self, name)

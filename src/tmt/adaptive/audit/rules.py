@@ -7,13 +7,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tmt.adaptive.audit.veil import Veil
 from tmt.adaptive.audit.witness import Witness
-from tmt.evaluate.causality import distance
+from tmt.evaluate.causality import LONGEST
+from tmt.model.base import LanguageModel
+from tmt.verify import check, subject_of
+from tmt.verify.differences import distance
 
-CHANGE = 1e-6
-"""What a loss or the logarithm of a probability may move by when later tokens change."""
+CHANGE = {torch.float64: 1e-6}
+"""What a loss or the logarithm of a probability may move by when later tokens change; in float64."""
+ROUGH_CHANGE = 1e-4
+"""The same in float32, where rounding may depend on how many rows are computed together."""
 ROUNDING = 1e-5
 """How far from 0 the logarithm of a sum of probabilities may be."""
+APART = 1e-3
+"""Nats by which nine of ten losses may differ from those in float64; a tie that rounding tips moves few."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +47,13 @@ class _Fault:
     words: str
 
 
-def strict_causality(seen: Witness, altered: Iterable[tuple[int, Witness]]) -> Finding:
-    """Compare with passes over streams in which every token after one of the kept positions is another."""
-    faults, cuts = [], []
+def strict_causality(seen: Witness, veiled: Tensor, altered: Iterable[tuple[int, Witness]]) -> Finding:
+    """Compare with losses where later tokens are hidden, and with passes over streams whose ends differ."""
+    cuts, limit = [], CHANGE.get(seen.dtype, ROUGH_CHANGE)
+    words = (
+        "the loss after {stage} at position {position} changes by {size:.3g} where no part knows later tokens"
+    )
+    faults = [*_worst(distance(veiled, seen.nats), seen.stages, words)]
     for place, (cut, other) in enumerate(altered):
         cuts.append(cut)
         when = f"when only tokens after position {cut} change"
@@ -51,8 +63,26 @@ def strict_causality(seen: Witness, altered: Iterable[tuple[int, Witness]]) -> F
         losses = distance(other.nats[:cut], seen.nats[:cut])
         words = f"the loss after {{stage}} at position {{position}} changes by {{size:.3g}} {when}"
         faults += _worst(losses, seen.stages, words)
-    checked = f"distributions at positions {', '.join(map(str, cuts))}, losses before them"
-    return _finding("C1 strict causality", checked, CHANGE, faults)
+    places = ", ".join(map(str, cuts))
+    checked = (
+        f"{len(veiled)} losses in blocks of one position, the tokens after it hidden from the parts; "
+        f"distributions at positions {places}, losses before them, with other tokens after them"
+    )
+    return _finding("C1 strict causality", checked, limit, faults)
+
+
+def causal_model(model: LanguageModel) -> Finding:
+    """The model as the parts have left it, by the rule of `tmt verify` on every later token."""
+    length, dtype = min(LONGEST, model.config.longest), next(model.parameters()).dtype
+    (found,) = check(subject_of(model), only=["future"], length=length, dtypes=[dtype])
+    return Finding(
+        "C1 of the model",
+        found.compared,
+        float("inf") if found.figure is None else found.figure,
+        found.limit or 0.0,
+        found.verdict == "holds",
+        "" if found.verdict == "holds" else found.where,
+    )
 
 
 def normalised(seen: Witness) -> Finding:
@@ -71,14 +101,16 @@ def normalised(seen: Witness) -> Finding:
     return _finding("C2 normalised", checked, ROUNDING, faults)
 
 
-def score_before_update(seen: Witness) -> Finding:
-    """Learning when all that was blended is booked, from what is booked."""
-    training = seen.training
-    checked = (
-        f"the weights, {training.steps} steps of optimisers and {training.readings} forward passes with "
-        f"gradients, on {len(seen.mass) + 1} tokens of which {training.distinct} come for the first time"
-    )
-    faults = [_Fault(len(training.early), 0, words) for words in training.early[:1]]
+def score_before_update(seen: Witness, veiled: Tensor, veil: Veil) -> Finding:
+    """Learning when all that was blended is booked, from what is booked.
+
+    To have read ahead is a fault where the losses are others without.
+    """
+    limit = CHANGE.get(seen.dtype, ROUGH_CHANGE)
+    ahead = veil.ahead if float(distance(veiled, seen.nats).max()) > limit else []
+    early = [*seen.training.early, *ahead]
+    checked = f"every weight between two blocks, {seen.training.steps} optimiser steps, what learning reads"
+    faults = [_Fault(len(early), 0, words) for words in early[:1]]
     return _finding("C3 score before update", checked, 0, faults)
 
 
@@ -96,6 +128,27 @@ def single_pass(seen: Witness) -> Finding:
             faults.append(_Fault(len(backwards), stage, words))
     checked = f"how often and in which order {targets} positions are {', '.join(seen.order)}"
     return _finding("C4 single pass", checked, 0, faults)
+
+
+def acted(seen: Witness) -> Finding:
+    """Where a part did nothing, there was nothing to audit."""
+    idle = [name for name, times in seen.acted.items() if not times]
+    checked = "; ".join(f"{name} acted {times} times" for name, times in seen.acted.items())
+    words = (
+        f"{', '.join(idle)} changed nothing in {len(seen.mass)} positions: nothing to audit; "
+        "leave it out, or take a text or settings with which it acts"
+    )
+    faults = [_Fault(len(idle), 0, words)] if idle else []
+    return _finding("every part acted", checked or "no part", 0, faults)
+
+
+def agreement(seen: Tensor, exact: Tensor) -> Finding:
+    """Losses (N, S) of the code that scores beside those of the same code in float64."""
+    off = distance(seen, exact).amax(1)
+    size = float(off.quantile(0.9))
+    words = f"nine of ten losses are up to {size:.3g} off those in float64, one {float(off.max()):.3g}"
+    checked = f"{len(off)} losses of the first chunk, after the model and each part"
+    return _finding("float64 agrees", checked, APART, [_Fault(size, 0, words)])
 
 
 def _worst(off: Tensor, stages: Sequence[str], words: str) -> Iterator[_Fault]:

@@ -10,8 +10,8 @@ from torch import Tensor
 from tmt.adaptive.audit.training_watch import TrainingWatch
 from tmt.adaptive.part import Block, Chunk, Part
 from tmt.adaptive.scoring import AdaptivePass
-from tmt.evaluate.causality import distance
 from tmt.training.distributed import Ranks
+from tmt.verify.differences import distance
 
 
 class Witness:
@@ -22,6 +22,7 @@ class Witness:
 
     Attributes:
         stages: their names, in order.
+        dtype: of the model's weights.
         width: grid of how many probabilities there were.
         mass: grid of the logarithm of their sum.
         touched: grid of the largest change of a log-probability from when it was made to when the parts had
@@ -30,6 +31,8 @@ class Witness:
         nats: grid of the losses that the pass gave.
         rows: (kept, S, V) whole distributions, as logarithms.
         order: positions in the order in which they were blended, booked, and given a loss.
+        acted: by the name of each part, at how many positions its distributions are others than those it
+            was given, and how often it changed the weights.
         training: what was learnt, and when.
     """
 
@@ -44,7 +47,9 @@ class Witness:
         self.width, self.mass, self.touched, self.due, self.nats = torch.full((5, *shape), torch.nan).double()
         self.rows = torch.full((len(keep), len(self.stages), self.vocab_size), torch.nan).double()
         self.order: dict[str, list[int]] = {"blended": [], "booked": [], "scored": []}
-        self.training = TrainingWatch(watched.model, stream)
+        self.acted = dict.fromkeys(self.stages[1:], 0)
+        self.training = TrainingWatch(watched.model)
+        self.dtype = next(watched.model.parameters()).dtype
         self._pass, self._stream = watched, stream
         self._place = {position: place for place, position in enumerate(keep)}
         self._made: list[tuple[Tensor, Tensor]] = []  # by each stage of this block: the matrix, and a copy
@@ -62,12 +67,19 @@ class Witness:
 
     def blended(self, stage: int, block: Block, log_probs: Tensor) -> None:
         """A stage has made distributions (n, V)."""
+        copy = log_probs.clone()
         if stage == 0:
             self.order["blended"] += range(block.start, block.start + len(block.ids))
-        self._made.append((log_probs, log_probs.clone()))
+        else:
+            given = self._made[-1][1]
+            same = copy.shape == given.shape and (copy == given).all(1)
+            self._act(stage, len(copy) - int(torch.as_tensor(same).sum()))
+        self._act(stage, int(self.training.look()))
+        self._made.append((log_probs, copy))
 
     def booked(self, stage: int, block: Block) -> None:
         """The parts up to that stage have heard the targets of a block."""
+        self._act(stage, int(self.training.look()))
         if stage == 0:
             self.order["booked"] += range(block.start, block.start + len(block.ids))
             self.training.open(len(block.ids))
@@ -77,10 +89,15 @@ class Witness:
 
     def learnt(self, stage: int) -> None:
         """The parts up to that stage have learnt from a chunk."""
+        self._act(stage, int(self.training.look()))
         if stage == 0:
             self.training.open(0)
         if stage == len(self.stages) - 1:
             self.training.shut()
+
+    def _act(self, stage: int, times: int) -> None:
+        if stage:
+            self.acted[self.stages[stage]] += times
 
     def _note(self, block: Block) -> None:
         here = slice(block.start, block.start + len(block.ids))
