@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from zoo import FAULTS, Apart, Averager, Restless, Tie, transformer
+from zoo import FAULTS, Apart, Averager, LateLeak, Restless, Tie, transformer
 
 from tmt.verify import RULES, BrokenRuleError, check, subject_of
 from tmt.verify.probe import Probe
@@ -64,6 +64,13 @@ def test_what_is_not_claimed_is_said():
 def test_a_fault_of_a_fast_path_is_seen_in_its_own_format_only():
     make, _ = FAULTS["LeakInSinglePrecision"]
     assert {finding.dtype for finding in check(make(), length=LENGTH).broken} == {"float32"}
+
+
+@pytest.mark.parametrize(("edges", "formats"), [((), set()), ((80,), {"float32"})])
+def test_texts_reach_the_edges_of_a_model_in_its_own_format(edges: tuple[int, ...], formats: set[str]):
+    subject = subject_of(LateLeak().eval())
+    subject.edges = edges
+    assert {finding.dtype for finding in check(subject, only=["future"]).broken} == formats
 
 
 def test_a_faint_leak_is_seen_where_rounding_does_not_hide_it():

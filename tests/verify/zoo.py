@@ -69,6 +69,13 @@ class LeakAtSeven(Averager):
         return super().mix(x) + 1e-3 * F.pad(x, (0, 0, 0, 7))[:, 7:]
 
 
+class LateLeak(Averager):
+    """Of the last token, once a text is longer than 80."""
+
+    def mix(self, x):
+        return super().mix(x) + (x[:, -1:] if x.shape[1] > 80 else 0)
+
+
 class FaintLeak(Averager):
     def mix(self, x):
         return super().mix(x) + 1e-9 * F.pad(x, (0, 0, 0, 1))[:, 1:]

@@ -22,8 +22,8 @@ class VerifyOptions(RunOptions):
     only: str | None = None
     """Rules to check, with commas between; default: all."""
     length: int | None = None
-    """Tokens of the texts that the model is tried on; default: 64, or as many as reach its window, its blocks
-    and whatever else its code takes another path at, at most 1,024."""
+    """Tokens of the texts that the model is tried on; default: 64, and in its own number format as many as
+    reach its window, its blocks and whatever else its code takes another path at, at most 1,024."""
     dtype: NumberFormat | None = None
     """Number format; default: the model's own, whose code runs in real use, then float64."""
     seed: int = 0

@@ -11,6 +11,10 @@ from tmt.verify.report import Finding, Report
 from tmt.verify.rules import RULES, Rule
 from tmt.verify.subject import NotOfferedError, Subject
 
+SHORTEST, LONGEST = 64, 1024
+"""Tokens of the texts that a model is tried on where nothing else is asked; enough to reach its edges."""
+BEYOND = 16
+"""Tokens behind the last of them."""
 NUDGES = 3
 """How many times a difference is looked at again before it is called a fault."""
 
@@ -28,8 +32,8 @@ def check(
     Args:
         subject: see :func:`tmt.verify.subject_of`. It is left in the mode that it was in, unchanged.
         only: names of rules; all of them where none is given.
-        length: tokens of the texts that it is tried on; default: 64, or as many as reach the distances and
-            positions at which its code takes another path, at most 1,024.
+        length: tokens of the texts that it is tried on; default: 64, and in its own number format as many as
+            reach the distances and positions at which its code takes another path, at most 1,024.
         dtypes: number formats; default: its own, whose code runs in real use, and float64, whose errors of
             rounding hide least.
         seed: of the tokens.
@@ -55,9 +59,15 @@ def findings(
     for dtype in dtypes or dict.fromkeys((subject.dtype, torch.float64)):
         tried = subject.converted(dtype)
         tried.module.eval()
-        probe = Probe(tried, length, seed)
+        probe = Probe(tried, length or _default(subject, dtype), seed)
         for rule in rules:
             yield _finding(rule, probe, str(dtype).removeprefix("torch."))
+
+
+def _default(subject: Subject, dtype: torch.dtype) -> int:
+    """Tokens of a text, in one number format."""
+    edge = max(subject.edges, default=0) if dtype == subject.dtype else 0
+    return max(SHORTEST, min(LONGEST, BEYOND + edge))
 
 
 def chosen(names: Iterable[str]) -> list[Rule]:

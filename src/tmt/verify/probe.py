@@ -9,10 +9,6 @@ from tmt.verify.subject import Subject
 
 COMMON = 7
 """So many symbols make half of the tokens, so that equal ones recur as they do in a text."""
-SHORTEST, LONGEST = 64, 1024
-"""Tokens of the texts that a model is tried on, where nothing else is asked; enough to reach its edges."""
-BEYOND = 16
-"""Tokens behind the last of them."""
 MOST_CUTS, FEW_CUTS = 48, 8
 """Positions that are cut at in a long text, beside the model's edges; where every cut costs a pass."""
 ROUNDING = 64
@@ -26,11 +22,9 @@ NUDGE = {torch.float64: 1e-9, torch.bfloat16: 2.0**-8}
 class Probe:
     """What one model is tried on in one number format; every draw depends on the seed alone."""
 
-    def __init__(self, subject: Subject, length: int | None, seed: int):
-        """The tokens of a row are `length`, fewer where the model reads no more; None for its edges."""
+    def __init__(self, subject: Subject, length: int, seed: int):
+        """The tokens of a row are `length`, fewer where the model reads no more."""
         self.subject, self.seed = subject, seed
-        if length is None:
-            length = max(SHORTEST, min(LONGEST, BEYOND + max(subject.edges, default=0)))
         self.length = length if subject.longest is None else min(length, subject.longest)
 
     def tokens(self, rows: int = 1, length: int | None = None, salt: int = 0) -> Tensor:
