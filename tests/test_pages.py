@@ -56,6 +56,18 @@ def test_every_printed_command_is_one(page: Path, line: str):
         assert len(given) > 0
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/claims.md"])
+def test_intervals_are_those_of_the_tables_they_are_from(page: str):
+    """Differences in bits a byte with three digits, of tables that have four."""
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    told = set(re.findall(r"(?:by|worth|cost) (0\.\d{3} ± 0\.\d{3})", text))
+    tables = ("2026-11-27_lengths/table.md", "2026-11-23_golf/ablations.md")
+    records = "".join((ROOT / "results" / name).read_text(encoding="utf-8") for name in tables)
+    intervals = re.findall(r"[+-](\d\.\d{4}) ± (\d\.\d{4})", records)
+    assert len(told) > 2
+    assert told <= {f"{float(size):.3f} ± {float(half):.3f}" for size, half in intervals}
+
+
 def table(text: str, first: str) -> list[list[str]]:
     """Cells of the rows of the table whose header starts with `first`."""
     (found,) = re.findall(rf"^\| {first} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
