@@ -28,8 +28,8 @@ class Diagnostics:
         """`meshed` is the layer whose edges are shown; `channel_decay` that of the last layer."""
         self.traces, self.memory_state = traces, memory_state
         self._tokens, self._meshed, self._channel_decay = tokens, meshed, channel_decay
-        self.padding: Tensor | None = None
-        """(B,) tokens of padding on the left of each row, which the pass had on the right."""
+        self.turned: Tensor | None = None
+        """(B,) columns, modulo T, from where a row's tokens were in the pass to where they stand."""
 
     @cached_property
     def exit_masks(self) -> list[Tensor]:
@@ -58,10 +58,10 @@ class Diagnostics:
     def graph_edges(self) -> tuple[Tensor, Tensor]:
         """edge_index (2, E) int64 over flattened tokens, row 0 the receiver; edge_weight (E,) similarity."""
         index, weight = edge_list(self.traces[self._meshed])
-        if self.padding is not None:
+        if self.turned is not None:
             length = self._tokens.shape[1]
             row, column = index // length, index % length
-            index = row * length + (column + self.padding.to(index.device)[row]) % length
+            index = row * length + (column + self.turned.to(index.device)[row]) % length
         return index, weight
 
     @cached_property
@@ -75,7 +75,7 @@ class Diagnostics:
     def _grid(self, values: Tensor) -> Tensor:
         """(B·T, …) to (B, T, …), each token where it stood."""
         grid = values.unflatten(0, self._tokens.shape)
-        return grid if self.padding is None else rolled(grid, self.padding)
+        return grid if self.turned is None else rolled(grid, self.turned)
 
 
 @dataclass(repr=False)
@@ -123,4 +123,4 @@ class TMTOutput(ModelOutput):
         """See :class:`ModelOutput`."""
         super().padded_on_the_left(lengths)
         if self.diagnostics is not None:
-            self.diagnostics.padding = -lengths
+            self.diagnostics.turned = -lengths

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tmt.layers.rows import rolled
 from tmt.verify.subject import NotOfferedError, Subject
 
 CACHES = ("cache", "past_key_values", "cache_params", "state")
@@ -58,7 +59,7 @@ class HuggingFace(Subject):
         if lengths is not None:
             if state is not None:
                 raise NotOfferedError("only prompts may differ in length")
-            tokens = _rolled(tokens, tokens.shape[1] - lengths)
+            tokens = rolled(tokens, tokens.shape[1] - lengths)
             new = _mask(tokens, lengths, "left")
         mask = new if state is None else torch.cat([state.mask, new], 1)
         recurrent = getattr(self.module, "_is_stateful", False)  # there is no past to mask in such a state
@@ -66,7 +67,7 @@ class HuggingFace(Subject):
         output = self._run(tokens, seen, {} if state is None else {self.cache_name: state.cache}, keep=True)
         logits = output.logits
         if lengths is not None:
-            logits = _rolled(logits, lengths - tokens.shape[1])
+            logits = rolled(logits, lengths - tokens.shape[1])
         return logits, _State(getattr(output, self.cache_name), mask)
 
     def fork(self, state: _State) -> _State:
@@ -115,8 +116,3 @@ def _mask(tokens: Tensor, lengths: Tensor, side: str) -> Tensor:
     place = torch.arange(tokens.shape[1], device=tokens.device)
     valid = place < lengths[:, None]
     return (valid if side == "right" else valid.flip(1)).long()
-
-
-def _rolled(rows: Tensor, shifts: Tensor) -> Tensor:
-    """Every row of (B, T, …) turned by its own shift."""
-    return torch.stack([row.roll(shift, 0) for row, shift in zip(rows, shifts.tolist(), strict=True)])
