@@ -14,10 +14,9 @@ from tmt.model.base import LanguageModel
 from tmt.verify import check, subject_of
 from tmt.verify.differences import distance
 
-CHANGE = {torch.float64: 1e-6}
-"""What a loss or the logarithm of a probability may move by when later tokens change; in float64."""
-ROUGH_CHANGE = 1e-4
-"""The same in float32, where rounding may depend on how many rows are computed together."""
+CHANGE, ROUGH_CHANGE = 1e-6, 1e-4
+"""What a loss or the logarithm of a probability may move by when later tokens change: in float64, and in
+float32, where rounding may depend on how many rows are computed together."""
 ROUNDING = 1e-5
 """How far from 0 the logarithm of a sum of probabilities may be."""
 APART = 1e-3
@@ -49,7 +48,7 @@ class _Fault:
 
 def strict_causality(seen: Witness, veiled: Tensor, altered: Iterable[tuple[int, Witness]]) -> Finding:
     """Compare with losses where later tokens are hidden, and with passes over streams whose ends differ."""
-    cuts, limit = [], CHANGE.get(seen.dtype, ROUGH_CHANGE)
+    cuts, limit = [], _change(seen)
     words = (
         "the loss after {stage} at position {position} changes by {size:.3g} where no part knows later tokens"
     )
@@ -106,8 +105,7 @@ def score_before_update(seen: Witness, veiled: Tensor, veil: Veil) -> Finding:
 
     To have read ahead is a fault where the losses are others without.
     """
-    limit = CHANGE.get(seen.dtype, ROUGH_CHANGE)
-    ahead = veil.ahead if float(distance(veiled, seen.nats).max()) > limit else []
+    ahead = veil.ahead if float(distance(veiled, seen.nats).max()) > _change(seen) else []
     early = [*seen.training.early, *ahead]
     checked = f"every weight between two blocks, {seen.training.steps} optimiser steps, what learning reads"
     faults = [_Fault(len(early), 0, words) for words in early[:1]]
@@ -149,6 +147,10 @@ def agreement(seen: Tensor, exact: Tensor) -> Finding:
     words = f"nine of ten losses are up to {size:.3g} off those in float64, one {float(off.max()):.3g}"
     checked = f"{len(off)} losses of the first chunk, after the model and each part"
     return _finding("float64 agrees", checked, APART, [_Fault(size, 0, words)])
+
+
+def _change(seen: Witness) -> float:
+    return CHANGE if seen.dtype == torch.float64 else ROUGH_CHANGE
 
 
 def _worst(off: Tensor, stages: Sequence[str], words: str) -> Iterator[_Fault]:
