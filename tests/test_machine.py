@@ -119,18 +119,31 @@ def test_threads_are_settled_before_torch_is_there(
 
 
 @pytest.mark.parametrize(
-    ("cpu", "avx512_bf16", "onednn", "native"),
-    [("x86_64", True, True, True), ("x86_64", False, True, False), ("x86_64", True, False, False),
-     ("aarch64", False, True, True), ("arm64", False, False, False)],
+    ("cpu", "maker", "vectors", "tiles", "onednn", "pays"),
+    [("x86_64", "AuthenticAMD", True, False, True, True),
+     ("x86_64", "AuthenticAMD", False, False, True, False),
+     ("x86_64", "AuthenticAMD", True, False, False, False),
+     ("x86_64", "GenuineIntel", True, False, True, False),
+     ("AMD64", "GenuineIntel", True, True, True, True),
+     ("aarch64", "", False, False, True, True),
+     ("arm64", "", False, False, False, False)],
 )  # fmt: skip
+@pytest.mark.parametrize("listed", [True, False])
 def test_bfloat16_by_processor(
-    cpu: str, avx512_bf16: bool, onednn: bool, native: bool, monkeypatch: pytest.MonkeyPatch
-):
+    cpu: str, maker: str, vectors: bool, tiles: bool, onednn: bool, pays: bool, listed: bool,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    if listed:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {maker}\n")
+    monkeypatch.setattr(machine.platform, "processor", lambda: "" if listed else f"Family 6, {maker}")
     monkeypatch.setattr(machine.platform, "machine", lambda: cpu)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
-    assert machine.multiplies_bf16(CPU) is native
+    assert machine.multiplies_bf16(CPU) is pays
 
 
 def test_bfloat16_by_accelerator(monkeypatch: pytest.MonkeyPatch):
