@@ -27,7 +27,10 @@ WORDS = [
 ]
 
 SMALL = {
-    "tmt": ["--arch=tmt", "--set=model.d_model=32", "--set=model.n_heads=2", "--set=model.ffn_stream_dim=32"],
+    "tmt": [
+        "--arch=tmt", "--set=model.d_model=32", "--set=model.n_heads=2", "--set=model.ffn_stream_dim=32",
+        "--set=model.memory_anchors=4",
+    ],
     "transformer": [
         "--arch=transformer", "--set=model.d_model=32", "--set=model.n_heads=2", "--set=model.ffn_dim=64",
     ],

@@ -37,7 +37,7 @@ def test_models_are_reproducible_have_room_and_no_exits():
 @pytest.mark.parametrize("preset", ["nano", "small"])
 def test_calibrated_gates_give_the_depth(preset: str):
     model = build("tmt", settings(preset=preset), depth=0.5)
-    tokens = draw_tokens(model, 2, 32)
+    tokens = draw_tokens(model, 2, 128)
     for _ in range(2):
         calibrate(model, tokens)
         with torch.no_grad():
