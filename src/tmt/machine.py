@@ -24,8 +24,8 @@ THREADS_ARE_GIVEN = not {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}.isdisjoint(os.env
 def multiplies_bf16(device: "torch.device") -> bool:
     """Whether the device has bfloat16 matrix products that pay; emulated ones take up to 150 times as long.
 
-    On x86 these are AVX512-BF16 or AMX, unless oneDNN is held to less (`ONEDNN_MAX_CPU_ISA`); Intel's
-    AVX512-BF16 does not count, since products in it take twice as long as in float32 (94 against 174 GFLOP/s on one
+    On x86 these are AVX512-BF16 or AMX, unless oneDNN is held to less (`ONEDNN_MAX_CPU_ISA`). Intel's
+    AVX512-BF16 does not count: products in it take twice as long as in float32 (94 against 174 GFLOP/s on one
     core of a Xeon without AMX). On MPS they are assumed from macOS 14 on, the first that takes the type: not
     measured.
     """
