@@ -2,6 +2,6 @@
 
 import sys
 
-from tmt.cli import main
+from temporalmesh import main
 
 sys.exit(main())

@@ -7,9 +7,8 @@ from rich.table import Table
 
 from tmt.checkpoint import Run, load_run
 from tmt.commands.harness import harness_record, show_harness
-from tmt.commands.report import PlainConsole, number, part_of, scored_bytes, tell_unspelt
-from tmt.commands.scored_text import scored_text
-from tmt.evaluate import evaluate_run
+from tmt.commands.report import PlainConsole, number, scored_bytes, tell, tell_unspelt
+from tmt.evaluate.scored_text import evaluate_text, part_of, scored_text
 from tmt.options.evaluate import EvaluateOptions
 
 
@@ -40,21 +39,17 @@ def _harness_record(run: Run, options: EvaluateOptions, tasks: str) -> dict[str,
 
 def _text_record(run: Run, options: EvaluateOptions) -> dict[str, Any]:
     text = scored_text(run, options.data, options.split)
-    record: dict[str, Any] = {
-        "arch": run.config.arch,
-        "data": text.source,
-        **evaluate_run(
-            run.model,
-            run.tokenizer,
-            text.splits,
-            split=text.part,
-            context=run.config.train.seq_len if options.context is None else options.context,
-            stride=options.stride,
-            limit=options.limit,
-            batch_size=options.batch_size,
-            raw_bytes=options.raw_bytes,
-        ),
-    }
+    for line in text.notes:
+        tell(line)
+    record = evaluate_text(
+        run,
+        text,
+        context=options.context,
+        stride=options.stride,
+        limit=options.limit,
+        batch_size=options.batch_size,
+        raw_bytes=options.raw_bytes,
+    )
     tell_unspelt({record["split"]: record["spelt"]})
     return record
 

@@ -34,11 +34,6 @@ def number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def part_of(text: str, part: str) -> str:
-    """A part of a text, in words."""
-    return f"all of {text}" if part == "all" else f"{text}, {part} split"
-
-
 def scored_bytes(scored: int, of: int) -> str:
     """How many bytes of a text were scored, in words."""
     return f"{scored:,} of {of:,} ({scored / of:.1%})" if of else "none: the tokens stand for no text"

@@ -20,7 +20,7 @@ from tmt.checkpoint import Run, checked_device, load_run
 from tmt.commands.report import tell, tell_unspelt
 from tmt.commands.score_comparison import require_alike
 from tmt.commands.score_tables import show_scores
-from tmt.commands.scored_text import scored_text
+from tmt.evaluate.scored_text import scored_text
 from tmt.evaluate.text_size import spelt_share, text_bytes
 from tmt.options.score import ScoreOptions
 from tmt.training.distributed import Ranks
@@ -115,6 +115,8 @@ def _settings(run: Run, options: ScoreOptions, main: bool) -> ScoreSettings:
 
 def _task(run: Run, options: ScoreOptions, name: str) -> Task:
     text = scored_text(run, options.data, options.split)
+    for line in text.notes:
+        tell(line)
     return Task(
         tokens=text.tokens,
         name=text.name,

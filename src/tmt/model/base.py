@@ -2,8 +2,6 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Literal
 
@@ -19,73 +17,12 @@ from tmt.layers.norm import RMSNorm
 from tmt.layers.pair_embedding import PairEmbedding
 from tmt.layers.rows import rolled
 from tmt.model.common_config import ModelConfig
+from tmt.model.output import Hidden, ModelOutput
 from tmt.ops import cross_entropy, norm
 from tmt.ops.cross_entropy import linear_cross_entropy, softcapped, token_nll
 
 IGNORE = -100
 """Target value that is not scored."""
-
-
-@dataclass(repr=False)
-class ModelOutput:
-    """Result of one forward call on tokens (B, T)."""
-
-    logits: Tensor | None = None
-    """(B, T, V), or (B, 1, V) with last_only; None when targets were given."""
-    loss: Tensor | None = None
-    """Mean negative log-likelihood of the targets in nats, float32 scalar."""
-    nll: Tensor | None = None
-    """(B, T) negative log-likelihood of every target in nats (0 where not scored), without gradients."""
-    penalty: Tensor | None = None
-    """The exits' own training objective, float32 scalar, where it has one."""
-    state: State | None = None
-    """Decoding state after these tokens, when asked for."""
-    work: list[Callable[[], float]] = field(default_factory=list)
-    """Counters of what ran; see :attr:`flops`."""
-    batching: list[Callable[[], float]] = field(default_factory=list)
-    """Counters of what running each sequence by itself would add to that; see :attr:`flops_alone`."""
-    layer_tokens: list[int] = field(default_factory=list)
-    """Tokens that each layer worked on."""
-    depth: Tensor | None = None
-    """(B, T) int64 layers that each token ran, where that differs between tokens."""
-    statistics: dict[str, Tensor] = field(default_factory=dict)
-    """Detached sums for :meth:`LanguageModel.after_step`; add them up over micro-batches and ranks."""
-
-    @property
-    def flops(self) -> float:
-        """Operations executed (a multiply-add is two), head included, counted from the shapes that ran.
-
-        NaN of a model that does not count them.
-        """
-        return sum(count() for count in self.work)
-
-    @property
-    def flops_alone(self) -> float:
-        """The same were every sequence of the batch run by itself: no padding, and nothing is shared."""
-        return self.flops + sum(count() for count in self.batching)
-
-    def padded_on_the_left(self, lengths: Tensor) -> None:
-        """Put what was made of rows of those lengths, with padding on the right, where its tokens are."""
-        for name in ("logits", "nll", "depth"):
-            grid = getattr(self, name)
-            if grid is not None and grid.shape[1] > 1:
-                setattr(self, name, rolled(grid, -lengths))
-
-    def __repr__(self) -> str:
-        """Names and shapes, no values."""
-        tensors = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
-        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in tensors.items())
-        return f"{type(self).__name__}({shapes})"
-
-
-@dataclass
-class Hidden:
-    """What a trunk returns: final states (B·T, D) before the last norm, and the fields of its output."""
-
-    states: Tensor
-    output: ModelOutput = field(default_factory=ModelOutput)
-    last: bool = False
-    """The states are (B, D), of each row's last valid token alone."""
 
 
 class LanguageModel(nn.Module, ABC):
@@ -153,10 +90,10 @@ class LanguageModel(nn.Module, ABC):
                 read. Of models that are `decodes_statically`, without gradients.
 
         Raises:
-            ValueError: for tokens outside the vocabulary or a sequence beyond the configuration's limit.
+            ValueError: for tokens of another shape or type or outside the vocabulary, or a sequence beyond
+                the configuration's limit.
         """
-        if tokens.numel() == 0:
-            raise InputError(f"tokens of shape {tuple(tokens.shape)} hold no token")
+        require_tokens(tokens)
         left = lengths is not None and padding_side == "left"
         if left:
             tokens = rolled(tokens, lengths)
@@ -200,6 +137,7 @@ class LanguageModel(nn.Module, ABC):
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Sequences (B, T) to what the head reads at each token (B, T, D); ValueError as in `forward`."""
+        require_tokens(tokens)
         cache = Cache(tokens, None, None, keep=False)
         self._check(tokens, cache)
         states = self.trunk(tokens, cache, diagnose=False, last_only=False).states
@@ -298,3 +236,16 @@ class LanguageModel(nn.Module, ABC):
             if low < 0 or high >= self.config.vocab_size:
                 bad = low if low < 0 else high
                 raise InputError(f"token id {bad} is outside the vocabulary of {self.config.vocab_size}")
+
+
+def require_tokens(tokens: Any) -> None:
+    """Raise InputError for what is no batch of token ids: an int64 or int32 tensor (B, T) of at least one."""
+    if not isinstance(tokens, Tensor):
+        what = f"a {type(tokens).__name__}"
+    elif tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
+        what = f"a {tokens.dtype} tensor of shape {tuple(tokens.shape)}"
+    elif tokens.numel() == 0:
+        raise InputError(f"tokens of shape {tuple(tokens.shape)} hold no token")
+    else:
+        return
+    raise InputError(f"tokens must be a torch.int64 tensor of shape (batch, length), not {what}")

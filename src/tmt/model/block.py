@@ -5,6 +5,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from tmt.layers.cache import Cache
+from tmt.layers.counting import flops_of
 from tmt.layers.decay import ChannelDecay
 from tmt.layers.feed_forward import DualStreamFFN, LocalMix, SwiGLU
 from tmt.layers.mesh_attention import Carry, MeshAttention
@@ -77,13 +78,13 @@ class TMTBlock(nn.Module):
 
     def flops(
         self, positions: Tensor, rows: int, everyone: int, banks: tuple[int, int], extra_window: int = 0
-    ) -> int:
+    ) -> float:
         """Operations for `rows` running tokens packed at `positions` (B, T'), of `everyone` in the batch."""
         sources = rows if self.reuse else everyone
         total = self.attention.flops(positions, rows, sources, banks, extra_window)
-        return total + self.ffn.flops(rows) + (self.local.flops(rows) if self.local else 0)
+        return total + flops_of(self.ffn, rows) + (self.local.flops(rows) if self.local else 0)
 
-    def flops_alone(self, rows: Rows, banks: tuple[int, int], extra_window: int) -> int:
+    def flops_alone(self, rows: Rows, banks: tuple[int, int], extra_window: int) -> float:
         """The same, were every sequence of the batch run by itself, without padding and sharing nothing."""
         length, bank = rows.grid_positions.shape[1], (min(1, banks[0]), banks[1])
         return sum(

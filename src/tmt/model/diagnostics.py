@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tmt.layers.rows import rolled
-from tmt.model.base import ModelOutput
+from tmt.model.output import ModelOutput
 from tmt.model.trace import LayerTrace, edge_list
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tmt.layers.cache import Cache
+from tmt.layers.counting import flops_of
 from tmt.layers.gated_skip import GatedSkip
 from tmt.layers.grouped_attention import GroupedAttention
 from tmt.layers.norm import PlainRMSNorm
@@ -70,9 +71,9 @@ class GolfBlock(nn.Module):
         """The update by the MLP."""
         return self.dropout(self.mlp_scale.to(x.dtype) * self.mlp(self.norm(x)))
 
-    def flops(self, positions: Tensor) -> int:
+    def flops(self, positions: Tensor) -> float:
         """Operations for tokens at `positions` (B, T), each over itself and its past."""
-        return self.attention.flops(positions) + self.mlp.flops(positions.numel())
+        return self.attention.flops(positions) + flops_of(self.mlp, positions.numel())
 
 
 class Golf(LanguageModel):
@@ -130,7 +131,7 @@ class Golf(LanguageModel):
             output.work.append(partial(block.flops, cache.positions))
         return Hidden(x if lane is None else (x + lane) / 2, output)
 
-    def flops(self, length: int) -> int:
+    def flops(self, length: int) -> float:
         """See :class:`LanguageModel`."""
         positions = torch.arange(length)[None]
         encoder, decoder = self.config.route(looped=True)

@@ -38,7 +38,7 @@ class HyenaMixing(TokenMixer):
             gate = gate[torch.arange(len(gate), device=gate.device), cache.new - 1][:, None]
         return self.output((gate * long).flatten(0, 1))
 
-    def flops(self, length: int) -> int:
+    def flops(self, length: int) -> float:
         """See :class:`TokenMixer`."""
         return self.convolution.flops(length)
 

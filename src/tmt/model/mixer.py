@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tmt.layers.cache import Cache
+from tmt.layers.counting import flops_of
 from tmt.layers.feed_forward import MLP
 from tmt.layers.linear import Linear
 from tmt.layers.norm import LayerNorm, RMSNorm
@@ -28,11 +29,11 @@ class TokenMixer(nn.Module):
         """(B·T, D) to (B·T, D), or to (B, D) of each row's last valid token if `last`."""
 
     @abstractmethod
-    def flops(self, length: int) -> int:
+    def flops(self, length: int) -> float:
         """Operations for one whole sequence of `length` tokens."""
 
     @abstractmethod
-    def row_flops(self, rows: int, mixed: int) -> int:
+    def row_flops(self, rows: int, mixed: int) -> float:
         """Operations for `rows` tokens in and `mixed` out that do not depend on what came before."""
 
     @abstractmethod
@@ -85,9 +86,9 @@ class MixerBlock(nn.Module):
         x = x + mixed
         return x if self.mlp_first else x + self.mlp(self.channel_norm(x))
 
-    def row_flops(self, rows: int, mixed: int) -> int:
+    def row_flops(self, rows: int, mixed: int) -> float:
         """Operations for `rows` tokens in and `mixed` out, the mixing over time aside."""
-        return self.mlp.flops(rows if self.mlp_first else mixed) + self.mixer.row_flops(rows, mixed)
+        return flops_of(self.mlp, rows if self.mlp_first else mixed) + self.mixer.row_flops(rows, mixed)
 
 
 class MixerModel(LanguageModel):
@@ -120,7 +121,7 @@ class MixerModel(LanguageModel):
         convolutions = (module for module in self.modules() if isinstance(module, ToeplitzConvolution))
         return all(convolution.decode != "relaxed" for convolution in convolutions)
 
-    def flops(self, length: int) -> int:
+    def flops(self, length: int) -> float:
         """See :class:`LanguageModel`."""
         blocks = (block.row_flops(length, length) + block.mixer.flops(length) for block in self.blocks)
         return sum(blocks) + self.head_flops(length)

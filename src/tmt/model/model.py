@@ -214,7 +214,7 @@ class TMTModel(LanguageModel):
         """See :class:`LanguageModel`."""
         return {**super().ops(), **self.blocks[-1].attention.ops()}
 
-    def flops(self, length: int, extra_window: int = 0) -> int:
+    def flops(self, length: int, extra_window: int = 0) -> float:
         """See :class:`LanguageModel`: the same model without exits, with a wider window if need be."""
         positions = torch.arange(length)[None]
         banks = (1, self.config.memory_anchors)
@@ -249,6 +249,6 @@ def _remaining(rows: Rows, decision: Decision, cache: Cache) -> tuple[Rows, Tens
 
 def _saved_by_batch(
     block: TMTBlock, rows: Rows, shapes: tuple[Tensor, int, int, tuple[int, int], int]
-) -> int:
+) -> float:
     """Operations of a layer that every sequence by itself would take more than the batch does."""
     return block.flops_alone(rows, *shapes[3:]) - block.flops(*shapes)

@@ -53,7 +53,7 @@ class ToeplitzMixing(HeadedMixing):
             x = self.dropout(F.silu(convolution(x, cache)))
         return self.output(final(x, cache, last).flatten(2).flatten(0, 1))
 
-    def flops(self, length: int) -> int:
+    def flops(self, length: int) -> float:
         """See :class:`TokenMixer`."""
         return sum(convolution.flops(length) for convolution in self.convolutions)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tmt.layers.attention import HeadProjections, dense_attention_flops, dense_causal_attention
 from tmt.layers.cache import Cache
+from tmt.layers.counting import flops_of
 from tmt.layers.feed_forward import SwiGLU
 from tmt.layers.norm import RMSNorm
 from tmt.layers.rotary import Rotation
@@ -54,11 +55,11 @@ class Block(nn.Module):
         weights = head_weights("attention_norm", "attention") | gated_unit_weights("ffn_norm", "ffn")
         return Plan(self, self.attention, weights, hidden=self.ffn.inner.out_features)
 
-    def flops(self, positions: Tensor) -> int:
+    def flops(self, positions: Tensor) -> float:
         """Operations for tokens at `positions` (B, T), each over itself and its past."""
         rows = positions.numel()
-        scores = dense_attention_flops(positions, self.ffn.output.out_features)
-        return self.attention.flops(rows, rows) + scores + self.ffn.flops(rows)
+        scores = dense_attention_flops(positions, self.attention.query.in_features)
+        return self.attention.flops(rows, rows) + scores + flops_of(self.ffn, rows)
 
 
 class Transformer(LanguageModel):
@@ -83,7 +84,7 @@ class Transformer(LanguageModel):
             output.layer_tokens.append(tokens.numel())
         return Hidden(x, output)
 
-    def flops(self, length: int) -> int:
+    def flops(self, length: int) -> float:
         """See :class:`LanguageModel`."""
         positions = torch.arange(length)[None]
         return sum(b.flops(positions) for b in self.blocks) + self.head_flops(length)

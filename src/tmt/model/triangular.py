@@ -38,7 +38,7 @@ class TriangularMixing(HeadedMixing):
         cache.work.append(partial(self._flops, len(seen), positions.shape[1], length))
         return self.output(mixed.transpose(1, 2).flatten(2).flatten(0, 1))
 
-    def flops(self, length: int) -> int:
+    def flops(self, length: int) -> float:
         """See :class:`TokenMixer`."""
         return self._flops(1, length, length)
 

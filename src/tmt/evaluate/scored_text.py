@@ -1,11 +1,13 @@
 """Which text a run is scored on: a part of its own corpus, or a text that was held out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tmt.checkpoint import Run
-from tmt.commands.report import part_of, tell
 from tmt.config import DataConfig
 from tmt.errors import InputError
+from tmt.evaluate.report import evaluate_run
 from tmt.text import Part
 from tmt.tokens import TokenSplits, TokenStream
 from tmt.tokens.public_shards import find_shards
@@ -19,6 +21,8 @@ class ScoredText:
     """What the user calls the text."""
     splits: TokenSplits
     part: Part
+    notes: Sequence[str] = ()
+    """What a reader should know of how it was read, a line each."""
 
     @property
     def tokens(self) -> TokenStream:
@@ -49,12 +53,35 @@ def scored_text(run: Run, data: str | None, part: Part | None) -> ScoredText:
     if part is None:
         part = "test" if is_own or source.names_splits else "all"
     splits = source.whole(run.tokenizer) if part == "all" else source.tokens(run.tokenizer)
-    for line in () if data is None else splits.notes:
-        tell(line)
+    notes = [] if data is None else [*splits.notes]
     if part == "test" and part not in splits.documents:
-        tell(f"{source.name} has no test files: scoring the validation split")
+        notes.append(f"{source.name} has no test files: scoring the validation split")
         part = "valid"
-    return ScoredText(source.name, splits, part)
+    return ScoredText(source.name, splits, part, notes)
+
+
+def evaluate_text(
+    run: Run, text: ScoredText, *, context: int | None = None, **options: Any
+) -> dict[str, Any]:
+    """The record of :func:`tmt.evaluate.evaluate_run`, with `arch` and the name of the text, `data`.
+
+    Args:
+        run: what is scored.
+        text: where.
+        context: None: the length that the run was trained on.
+        options: as for `evaluate_run`.
+
+    Raises:
+        InputError, LeakError: as `evaluate_run`.
+    """
+    context = run.config.train.seq_len if context is None else context
+    scored = evaluate_run(run.model, run.tokenizer, text.splits, split=text.part, context=context, **options)
+    return {"arch": run.config.arch, "data": text.source, **scored}
+
+
+def part_of(text: str, part: str) -> str:
+    """A part of a text, in words."""
+    return f"all of {text}" if part == "all" else f"{text}, {part} split"
 
 
 def _is_own(run: Run, data: str) -> bool:

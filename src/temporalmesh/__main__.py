@@ -1,0 +1,7 @@
+"""`python -m temporalmesh`."""
+
+import sys
+
+from temporalmesh import main
+
+sys.exit(main())
