@@ -7,6 +7,7 @@ import torch
 from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
 from tmt.layers.decay import ChannelDecay, DistanceDecay, ForgetGate, head_rates
+from tmt.layers.graph import Graph
 from tmt.layers.mesh_attention import MeshAttention
 from tmt.layers.rows import Rows
 from tmt.ops.mesh import GraphSpec, MeshInputs, mesh_attention
@@ -73,8 +74,8 @@ def test_forget_gates_start_content_free():
 @torch.no_grad()
 def test_data_decay_is_the_sum_of_the_gates_between():
     attention = MeshAttention(
-        8, 2, 1e-5, GraphSpec("none", window=40), builds_graph=False, routing_dim=0, similarity="cosine",
-        decay="data", decay_rate=0.5, streams_memory=False, anchor_query="unrotated",
+        8, 2, 1e-5, Graph(GraphSpec("none", window=40)), builds_graph=False, routing_dim=0,
+        similarity="cosine", decay="data", decay_rate=0.5, streams_memory=False, anchor_query="unrotated",
     ).double()  # fmt: skip
     x, length = torch.randn(2 * 9, 8, dtype=torch.float64), 9
     rows, state, pieces = Rows(torch.arange(9).repeat(2, 1)), None, []

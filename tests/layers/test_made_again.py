@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tmt.layers import mesh_attention as layer
 from tmt.layers.cache import Cache
+from tmt.layers.graph import Graph
 from tmt.layers.mesh_attention import MeshAttention
 from tmt.layers.norm import unit_rows
 from tmt.layers.rows import Rows
@@ -29,7 +30,7 @@ def outcome(anchor_query: Any = "unrotated", left: int = 0) -> tuple[Tensor, lis
     torch.manual_seed(0)
     options: dict[str, Any] = {"similarity": "cosine", "decay": "data", "decay_rate": 0.1, "routing_dim": 32}
     options |= {"builds_graph": True, "streams_memory": False, "anchor_query": anchor_query}
-    attention = MeshAttention(WIDTH, 2, 1e-6, GraphSpec(k=3, window=4), **options)
+    attention = MeshAttention(WIDTH, 2, 1e-6, Graph(GraphSpec(k=3, window=4)), **options)
     cache = Cache(torch.zeros(2, LENGTH, dtype=torch.long), None, None, keep=False)
     everyone = Rows(cache.positions)
     rows = everyone if not left else Rows(cache.positions, torch.arange(left, 2 * LENGTH))

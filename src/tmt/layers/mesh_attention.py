@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from tmt.layers.attention import HeadProjections
 from tmt.layers.cache import Cache
 from tmt.layers.decay import DistanceDecay, ForgetGate
+from tmt.layers.graph import Graph
 from tmt.layers.linear import Linear
 from tmt.layers.made_again import made_again
 from tmt.layers.norm import unit_rows
@@ -20,16 +21,11 @@ from tmt.layers.rows import Rows
 from tmt.ops.mesh import (
     Anchors,
     ForgetBias,
-    GraphSpec,
     MeshInputs,
     SimilarityBias,
     anchor_scores,
     attention_flops,
     attention_impl,
-    build_graph,
-    earliest_audible,
-    graph_flops,
-    graph_impl,
     mesh_attention,
 )
 from tmt.ops.precision import at_least_float32
@@ -72,7 +68,7 @@ class MeshAttention(nn.Module):
         d_model: int,
         n_heads: int,
         eps: float,
-        graph: GraphSpec,
+        graph: Graph,
         *,
         builds_graph: bool,
         routing_dim: int,
@@ -84,9 +80,10 @@ class MeshAttention(nn.Module):
     ):
         super().__init__()
         self.heads = HeadProjections(d_model, n_heads, eps)
-        self.graph, self.builds_graph, self.streams_memory = graph, builds_graph, streams_memory
+        self.chooser, self.graph = graph, graph.spec
+        self.builds_graph, self.streams_memory = builds_graph, streams_memory
         self.anchor_query = anchor_query
-        self.routed = graph.kind not in ("none", "dense") and graph.k > 0
+        self.routed = self.graph.kind not in ("none", "dense") and self.graph.k > 0
         self.routing_width = routing_dim or d_model
         self.routing = Linear(d_model, routing_dim, bias=False) if self.routed and routing_dim else None
         self.similarity_gain = nn.Parameter(torch.ones(n_heads)) if self.routed else None
@@ -167,7 +164,7 @@ class MeshAttention(nn.Module):
 
     def flops(
         self, positions: Tensor, rows: int, sources: int, banks: tuple[int, int], extra_window: int = 0
-    ) -> int:
+    ) -> float:
         """Operations for `rows` queries packed at `positions` (B, T') and `sources` new keys.
 
         `banks` is the number of memory banks to project (0, 1 or B) and of the anchors in each;
@@ -184,8 +181,7 @@ class MeshAttention(nn.Module):
         total += 0 if self.forget is None else 2 * sources * self.forget.proj.weight.numel()
         if not (self.builds_graph and self.routed):
             return total
-        spec = replace(self.graph, window=window)
-        return total + graph_flops(positions, width, spec, graph_impl(weight, spec))
+        return total + self.chooser.flops(positions, width, weight, window)
 
     def project(self, anchors: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
         """Keys and values of anchors (1 or B, M, D); those of a frozen bank are kept in the state."""
@@ -207,7 +203,7 @@ class MeshAttention(nn.Module):
     def ops(self) -> dict[str, str]:
         """The path that each operation takes for weights of this type on this machine."""
         weight = self.heads.query.weight
-        graph = {"build_graph": graph_impl(weight, self.graph)} if self.routed else {}
+        graph = {"build_graph": self.chooser.impl(weight)} if self.routed else {}
         return {"mesh_attention": attention_impl(weight, self._window()), **graph}
 
     def _renew(self, carry: Carry | None, x: Tensor, rows: Rows, rotation: Rotation) -> Carry:
@@ -237,13 +233,9 @@ class MeshAttention(nn.Module):
         """New neighbours, kept in the carry for layers that build none, or those of the last that built."""
         if not self.builds_graph:
             return None if carry.neighbours is None else rows.pack(rows.take(carry.neighbours))
-        forget = inputs.forget
-        earliest = None if forget is None else earliest_audible(forget.q, forget.k, inputs.positions)
-        spec = replace(self.graph, window=inputs.window)
-        means = cache.block_means(similarity.k, spec.block) if spec.kind == "knn" else None
-        neighbours = build_graph(similarity.q, similarity.k, inputs.positions, spec, earliest, means)
-        carry.neighbours = _merged(rows, carry.neighbours, rows.unpack(neighbours), missing=-1)
-        return neighbours
+        found = self.chooser.neighbours(similarity, inputs.forget, inputs.positions, inputs.window, cache)
+        carry.neighbours = _merged(rows, carry.neighbours, rows.unpack(found), missing=-1)
+        return found
 
 
 def _attend(read: Callable[[], MeshInputs], impl: str) -> tuple[Tensor, Tensor | None]:

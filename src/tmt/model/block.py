@@ -8,6 +8,7 @@ from tmt.layers.cache import Cache
 from tmt.layers.counting import flops_of
 from tmt.layers.decay import ChannelDecay
 from tmt.layers.feed_forward import DualStreamFFN, LocalMix, SwiGLU
+from tmt.layers.graph import Graph
 from tmt.layers.mesh_attention import Carry, MeshAttention
 from tmt.layers.norm import RMSNorm
 from tmt.layers.rotary import Rotation
@@ -19,7 +20,7 @@ from tmt.model.trace import LayerTrace
 class TMTBlock(nn.Module):
     """One layer: mesh attention, then the FFN, on the rows that still run."""
 
-    def __init__(self, config: TMTConfig, layer: int):
+    def __init__(self, config: TMTConfig, layer: int, graph_type: type[Graph] = Graph):
         super().__init__()
         d, eps = config.d_model, config.layer_norm_eps
         graph = config.graph_spec
@@ -31,7 +32,7 @@ class TMTBlock(nn.Module):
             d,
             config.n_heads,
             eps,
-            graph,
+            graph_type(graph),
             builds_graph=layer in config.graph_layers,
             routing_dim=config.routing_dim,
             similarity=config.edge_similarity,

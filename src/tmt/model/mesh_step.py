@@ -18,7 +18,9 @@ def plan(block: TMTBlock) -> Plan | None:
     a channel decay, or of streams that read the same."""
     attention, ffn = block.attention, block.ffn
     usual = isinstance(attention, MeshAttention) and attention.routing is not None
-    if not usual or attention.graph.kind != "knn" or attention.bilinear is not None or block.channel_decay:
+    if not usual or attention.chooser.is_own or attention.graph.kind != "knn":
+        return None
+    if attention.bilinear is not None or block.channel_decay:
         return None
     weights = head_weights("attention_norm", "attention.heads")
     weights |= {"route": "attention.routing.weight", "gain": "attention.similarity_gain"}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tmt.layers.cache import Cache
 from tmt.layers.exit_gate import Decision, ExitGate, binary_entropy, depth_penalty
+from tmt.layers.graph import Graph
 from tmt.layers.memory_anchors import MemoryAnchors
 from tmt.layers.row_step import plan_of
 from tmt.layers.rows import Rows
@@ -18,17 +19,18 @@ from tmt.model.block import TMTBlock
 from tmt.model.config import TMTConfig
 from tmt.model.diagnostics import Diagnostics, TMTOutput
 from tmt.model.trace import LayerTrace
-from tmt.ops.mesh import graph_impl
 
 
 class TMTModel(LanguageModel):
     """Causal language model whose tokens read a graph of their past and leave when they are done."""
 
     config: TMTConfig
+    graph: type[Graph] = Graph
+    """Who chooses the neighbours of each layer, for a subclass to replace."""
 
     def __init__(self, config: TMTConfig):
         super().__init__(config)
-        layers = (TMTBlock(config, layer) for layer in range(config.n_layers))
+        layers = (TMTBlock(config, layer, self.graph) for layer in range(config.n_layers))
         self.blocks = cast("Sequence[TMTBlock]", nn.ModuleList(layers))
         m = config.memory_anchors
         self.memory = MemoryAnchors(m, config.d_model, config.memory_momentum) if m else None
@@ -94,7 +96,7 @@ class TMTModel(LanguageModel):
         """See :class:`LanguageModel`: with neighbours that the fused path chooses, or none; and not where a
         streaming bank follows the tokens that have not left."""
         searches = (a for a in (block.attention for block in self.blocks) if a.routed and a.builds_graph)
-        fused = all(graph_impl(a.heads.query.weight, a.graph) == "fused" for a in searches)
+        fused = all(a.chooser.impl(a.heads.query.weight) == "fused" for a in searches)
         return fused and not (self.config.stream_memory and self.config.exits)
 
     def _decide(self, layer: int, tokens: Tensor, states: Tensor, rows: Rows) -> Decision:

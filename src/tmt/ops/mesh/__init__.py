@@ -8,7 +8,7 @@ takes the inputs, else the vectorised one; :func:`attention_impl` and :func:`gra
 import torch
 from torch import Tensor
 
-from tmt.errors import unknown
+from tmt.errors import InputError, unknown
 from tmt.ops.mesh import blocked, fused_attention, fused_graph, graph, reference
 from tmt.ops.mesh.flops import attention_flops, graph_flops
 from tmt.ops.mesh.types import (
@@ -34,6 +34,7 @@ __all__ = [
     "attention_impl",
     "block_means",
     "build_graph",
+    "checked_neighbours",
     "earliest_audible",
     "graph_flops",
     "graph_impl",
@@ -94,6 +95,28 @@ def build_graph(
             means = block_means(routing_k, spec.block, 0, searched // spec.block)
         build = fused_graph.build_graph if impl == "fused" else graph.build_graph
         return build(routing_q, routing_k, positions, spec, earliest, means)
+
+
+def checked_neighbours(chosen: Tensor, positions: Tensor, spec: GraphSpec, name: str) -> Tensor:
+    """Neighbours that were not chosen here, as :func:`build_graph` has them; looking waits for the device.
+
+    Raises:
+        InputError: they have another shape, are not whole numbers, lie in the window, in the future or before
+            the text, or are named twice by one query.
+    """
+    shape = (*positions.shape, spec.width)
+    if chosen.shape != shape or chosen.is_floating_point():
+        raise InputError(
+            f"{name}.choose returns {chosen.dtype} {tuple(chosen.shape)}, which are to be integers {shape}"
+        )
+    ordered = chosen.sort(-1).values
+    twice = ((ordered[..., 1:] == ordered[..., :-1]) & (ordered[..., 1:] >= 0)).any()
+    last = (positions - spec.window).clamp(min=-1)[..., None]
+    if bool(((chosen < -1) | (chosen > last)).any()):
+        raise InputError(f"{name}.choose names tokens that are not before the window; -1 stands for none")
+    if bool(twice):
+        raise InputError(f"{name}.choose names a token twice for one query; -1 stands for none")
+    return chosen.int()
 
 
 def mesh_attention(inputs: MeshInputs, impl: str | None = None) -> tuple[Tensor, Tensor | None]:
