@@ -32,15 +32,22 @@ SHORTER = {
     "tasks": ["--steps=1", "--batch-size=2", "--set=model.d_model=16"],
     "bench": ["--seconds=0.01", "--lengths=16", "--batch-size=1", "--dtypes=fp32"],
     "pack": ["--tokens=64", "--check=64"],
-    "score": ["--limit=64"],
+    "score": ["--limit=64", "--window=16", "--chunk=16"],
     "verify": ["--length=8", "--only=future,rows,cached", "--dtype=float64"],
 }
+MESH = ["--set=model.n_heads=2", "--set=model.exit_objective=none"]
 Tmt = Callable[..., Result]
 
 
-def block(kind: str) -> str:
-    (found,) = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return found
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def write_files(folder: Path) -> None:
+    """The page's files, whose first line says how they are called."""
+    for text in blocks("python"):
+        if name := re.match(r"# (\w+\.py)\n", text):
+            (folder / name[1]).write_text(text, encoding="utf-8")
 
 
 @pytest.fixture
@@ -75,9 +82,11 @@ def opened(tmt: Tmt, run: Path, *options: object) -> Result:
 
 
 def test_what_the_page_says_works(here: Path, tmt: Tmt, corpus: Path):
-    for line in block("sh").splitlines():
+    write_files(here)
+    for line in "".join(blocks("sh")).splitlines():
         name, *words = shlex.split(line, comments=True)[1:]
         shorter = [f"--data={corpus}", *SHORT] if name == "train" else SHORTER.get(name, [])
+        shorter = [*shorter, *(MESH if name == "train" and "strided" in line else [])]
         result = tmt(name, *words, *shorter)
         assert (line, result.code) == (line, 0), result.err
     assert load_config("runs/mine").model.window == 16
@@ -101,7 +110,7 @@ def test_what_it_costs_is_not_counted_until_it_says(made: Path, tmt: Tmt):
     train = ["train", f"--arch={made / 'mine.py'}", "--set=train.flops=1e9", f"--out={made / 'other'}"]
     assert "method flops(length)" in tmt(*train, *TINY, "--seq-len=16", "--device=cpu").complaint
     with (made / "mine.py").open("a", encoding="utf-8") as file:
-        file.write("\n" + block("python"))
+        file.write("\n" + blocks("python")[0])
     record = json.loads(tmt("eval", made / "run", f"--trust={made / 'mine.py'}", *options).out)
     assert (
         record["flops_per_token"]
@@ -290,3 +299,31 @@ def test_a_package_brings_one(here: Path, tmt: Tmt, corpus: Path, monkeypatch: p
     assert "did you mean mean" in tmt("train", "--arch=meen").complaint
     assert "architecture lost (pack.lost:Good): No module" in tmt("train", "--arch=lost").complaint
     assert "architecture none (pack.mean:None)" in tmt("train", "--arch=none").complaint
+
+
+def test_trust_reaches_the_baseline_too(made: Path, tmt: Tmt, monkeypatch: pytest.MonkeyPatch):
+    other = copytree(made / "run", made / "other")
+    cut = ["--limit=32", "--window=16", "--stride=4", "--chunk=16", "--device=cpu"]
+    score = ["score", made / "run", f"--baseline={other}", *cut]
+    assert tmt(*score).code == 0
+    monkeypatch.setenv("TMT_CACHE", str(made / "another user"))
+    assert "has not been agreed to here" in tmt(*score).complaint
+    assert tmt(*score, f"--trust={made / 'mine.py'}").code == tmt(*score).code == 0
+    (made / "later.py").write_text(
+        (made / "mine.py").read_text(encoding="utf-8") + "# changed\n", encoding="utf-8"
+    )
+    config = yaml.safe_load((other / "config.yaml").read_text(encoding="utf-8"))
+    config |= {"arch": f"{made / 'later.py'}:MovingMean", "code": architecture(str(made / "later.py")).code}
+    (other / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert "later.py:MovingMean, which has not been agreed to" in tmt(*score).complaint
+    assert tmt(*score, f"--trust={made / 'later.py'}").code == 0
+
+
+def test_a_model_that_looks_ahead_is_no_traceback(here: Path, tmt: Tmt, corpus: Path):
+    ahead = HEAD.replace("Hidden(self.embed(tokens))", "Hidden(self.embed(tokens.flip(1)))")
+    (here / "ahead.py").write_text(ahead, encoding="utf-8")
+    train = ["train", "--arch=ahead.py", f"--data={corpus}", "--out=run", "--set=model.d_model=16"]
+    result = tmt(*train, *SHORT[1:])
+    assert (result.code, result.err.splitlines()[-1][:4]) == (1, "tmt:")
+    assert re.search(r"logits of position \d+ .* position \d+", result.err)
+    assert tmt("eval", "run", "--limit=64", "--device=cpu").code == 1

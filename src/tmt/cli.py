@@ -15,7 +15,7 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namesp
 
 from tmt import __version__, machine, terminal
 from tmt.config import readable
-from tmt.errors import InputError
+from tmt.errors import BrokenPromiseError, InputError
 from tmt.options import Options
 from tmt.options.bench import BenchOptions
 from tmt.options.convert import ConvertOptions
@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"tmt: error: {terminal.visible(str(error), keep='')}", file=sys.stderr)
         return 2
+    except BrokenPromiseError as error:
+        print(f"tmt: {terminal.visible(str(error), keep='')}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

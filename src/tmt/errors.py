@@ -12,6 +12,13 @@ class InputError(ValueError):
     """
 
 
+class BrokenPromiseError(RuntimeError):
+    """What was judged does not keep the rules, so that its figures mean nothing; the message says where.
+
+    The command line prints it on one line and exits with code 1: with code of the user's own it is a result.
+    """
+
+
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
     """An :class:`InputError` for a `name` that is not among the `known` ones, with the nearest names."""
     known = sorted(known)

@@ -12,12 +12,16 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeVar
 
-from tmt.errors import InputError, reason
+from tmt.errors import InputError, reason, unknown
 from tmt.user_cache import cache_root
 from tmt.whole_file import replaced
+
+T = TypeVar("T")
 
 GROUP = "tmt.architectures"
 """Entry points of packages that bring an architecture."""
@@ -69,6 +73,44 @@ def source_of(place: str) -> Path:
 def digest(file: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     return sha256(_read(file)).hexdigest()
+
+
+def class_of_file(path: Path, name: str, base: type[T], what: str, hint: str = "") -> type[T]:
+    """The class of that name in a file, or the only one there that extends `base`; the file runs.
+
+    Args: `what` such a class is called, and a `hint` where there is no file.
+
+    Raises:
+        InputError: the file is not there, raises, or has no such class, none at all, or several.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}{hint}")
+    module = load_file(path)
+    found = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base)
+        if value.__module__ == module.__name__ and not key.startswith("_") and not isabstract(value)
+    }
+    if name:
+        if not hasattr(module, name):
+            raise unknown(f"{what} in {path}", name, found)
+        return checked_class(getattr(module, name), f"{name} in {path}", base, what)
+    if len(found) != 1:
+        several = f"several {what}s: say {path}:Name with one of {', '.join(found)}"
+        none = f"no {what}, which is a class that extends {base.__name__}"
+        raise InputError(f"{path} has {several if found else none}")
+    return next(iter(found.values()))
+
+
+def checked_class(value: Any, where: str, base: type[T], what: str) -> type[T]:
+    """The class that a value is; InputError where it does not extend `base`, or not wholly."""
+    if not (isinstance(value, type) and issubclass(value, base)):
+        raise InputError(f"{where} is no {what}, which is a class that extends {base.__name__}")
+    if isabstract(value):
+        missing = ", ".join(sorted(vars(value)["__abstractmethods__"]))
+        raise InputError(f"{where} lacks {missing}")
+    return value
 
 
 def load_file(file: Path) -> ModuleType:

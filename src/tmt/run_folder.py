@@ -18,7 +18,7 @@ from tmt.errors import InputError
 from tmt.model.checks import require_effect
 from tmt.model.registry import ARCHITECTURES, admitted
 from tmt.overrides import model_overrides
-from tmt.own_code import agree, source_of, split_place
+from tmt.own_code import agree, agreed, source_of, split_place
 
 if TYPE_CHECKING:
     from tmt.tokens import Tokenizer
@@ -94,6 +94,19 @@ def trust(path: str | Path, place: str) -> None:
     if file.endswith(".py"):
         file, name = str(Path(file).absolute()), name or split_place(arch)[1]
     agree(code, f"{file}:{name}" if name else file)
+
+
+def asks_for_trust(path: str | Path) -> bool:
+    """Whether a run has code of its own that may not run as things are; InputError where there is no run."""
+    with run_folder(path) as folder:
+        content = _content(folder)
+    if content.get("arch") in ARCHITECTURES or not isinstance(content.get("code"), str):
+        return False
+    try:
+        agreed(content["code"], str(content["arch"]))
+    except InputError:
+        return True
+    return False
 
 
 def load_config(path: str | Path) -> RunConfig:

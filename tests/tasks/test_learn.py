@@ -39,7 +39,8 @@ def test_a_record_says_all_and_is_plain(arch: str):
     assert (record["steps"], record["steps_taken"], record["diverged"]) == (2, 2, False)
     assert record["params"] > 0
     assert record["flops_per_token"] > record["params"]
-    assert record["score"] == record["accuracy"] == pytest.approx(0.25, abs=0.1)
+    assert record["score"] == record["accuracy"]
+    assert 0 <= record["accuracy"] < 0.5  # two steps teach nothing
     assert record["nats"] == pytest.approx(math.log(4), abs=0.5)
     assert set(record["by_load"]) == {"16"}
     assert record["chance"] == 0.25

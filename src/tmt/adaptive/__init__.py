@@ -7,6 +7,7 @@
 from tmt.adaptive.audit import AuditReport, RuleError
 from tmt.adaptive.memory_bank import MemoryBank
 from tmt.adaptive.neural_cache import NeuralCacheSettings
+from tmt.adaptive.own_part import OwnPart
 from tmt.adaptive.part import Block, Chunk, Part
 from tmt.adaptive.report import Task, adaptive_report, audit_run
 from tmt.adaptive.score_first_training import TrainingSettings
@@ -22,6 +23,7 @@ __all__ = [
     "ChunkScore",
     "MemoryBank",
     "NeuralCacheSettings",
+    "OwnPart",
     "Part",
     "PassSettings",
     "RuleError",

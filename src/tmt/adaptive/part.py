@@ -3,7 +3,8 @@
 A pass walks a stream once. Every *block* of consecutive positions goes through three moments:
 
 1. `blend`: each part in turn makes its own distributions of those before it. The row of a position may
-   depend on the tokens up to that position only.
+   depend on the tokens up to that position only, and not on how positions fall into blocks, which follows
+   from the batch and from the number of processes.
 2. The targets are revealed and the losses booked.
 3. `book`: the parts hear the targets.
 

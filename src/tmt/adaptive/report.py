@@ -47,7 +47,8 @@ def adaptive_report(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks)
     """Score a run with all its parts, then without.
 
     Returns:
-        A record that JSON can hold. Every entry of its `passes` scores the same targets; `stages` are the
+        A record that JSON can hold; `part_code_bytes` is the size of a part of the user's.
+        Every entry of its `passes` scores the same targets; `stages` are the
         nats per token of the model and after each part in turn.
 
     Raises:
@@ -72,6 +73,7 @@ def adaptive_report(run: Run, settings: ScoreSettings, task: Task, ranks: Ranks)
         "stride": settings.cut.stride,
         "chunk": settings.cut.chunk,
         "parts": list(settings.parts),
+        "part_code_bytes": settings.own.code_bytes if settings.own else 0,
         "bytes_of": bytes_of(run.tokenizer, raw=task.raw_bytes),
         "spelt": task.spelt,
         "complete": main["complete"],

@@ -8,6 +8,7 @@ from typing import Self
 from tmt.adaptive.matching import make_matcher
 from tmt.adaptive.memory_bank import MemoryBank
 from tmt.adaptive.neural_cache import NeuralCache, NeuralCacheSettings
+from tmt.adaptive.own_part import OwnPart
 from tmt.adaptive.part import Part
 from tmt.adaptive.score_first_training import ScoreFirstTraining, TrainingSettings
 from tmt.adaptive.scoring import AdaptivePass, PassSettings
@@ -16,7 +17,7 @@ from tmt.evaluate.windows import Tokens
 from tmt.model.base import LanguageModel
 from tmt.training.distributed import Ranks
 
-PARTS = ("training", "memory", "cache", "tap_in")
+PARTS = ("training", "memory", "cache", "tap_in", "own")
 """Fields of :class:`ScoreSettings` that switch a part on, in the order in which the parts come."""
 
 
@@ -30,6 +31,7 @@ class ScoreSettings:
     """Stream a TMT's memory bank."""
     cache: NeuralCacheSettings | None = None
     tap_in: TapInSettings | None = None
+    own: OwnPart | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ class ScoreSettings:
         Raises:
             InputError: the settings do not fit the model or the stream.
         """
-        if self.training or self.memory:
+        if self.training or self.memory or self.own:
             model = copy.deepcopy(model)
         parts = list(self._parts(model, document_start))
         return AdaptivePass(model, tokens, parts, self.cut, ranks, targets)
@@ -95,3 +97,5 @@ class ScoreSettings:
                 max_match=self.tap_in.max_match,
             )
             yield TapIn(self.tap_in, matcher)
+        if self.own:
+            yield self.own.make(model)

@@ -8,6 +8,7 @@ from typing import Any
 from tmt.adaptive import (
     MemoryBank,
     NeuralCacheSettings,
+    OwnPart,
     PassSettings,
     ScoreSettings,
     TapInSettings,
@@ -110,6 +111,7 @@ def _settings(run: Run, options: ScoreOptions, main: bool) -> ScoreSettings:
         memory=options.memory and (main or MemoryBank.fits(run.model)),
         cache=NeuralCacheSettings(entries=options.cache) if options.cache else None,
         tap_in=tap_in,
+        own=None if options.part is None else OwnPart.of(options.part),
     )
 
 

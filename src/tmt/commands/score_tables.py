@@ -21,6 +21,8 @@ def show_scores(records: list[dict[str, Any]]) -> None:
         console.print(_parts(record))
         for hits in _tap_in(record):
             console.print(hits)
+        if record["part_code_bytes"]:
+            console.print(f"code of the part from a file: {record['part_code_bytes']:,} bytes")
         if not record["complete"]:
             console.print(f"stopped by --minutes: {main['tokens']:,} of {main['of_tokens']:,} tokens scored")
     if len(records) == 2:

@@ -2,6 +2,7 @@
 
 import torch
 
+from tmt.errors import BrokenPromiseError
 from tmt.model.base import LanguageModel
 from tmt.verify import check, subject_of
 
@@ -10,7 +11,7 @@ LONGEST, EXACT = 128, 64
 """Tokens that are read at once, and in float64; `tmt verify` takes as many as a model's windows need."""
 
 
-class LeakError(RuntimeError):
+class LeakError(BrokenPromiseError):
     """A model's output depends on tokens that come later: none of its figures mean anything."""
 
 

@@ -10,35 +10,19 @@ This imports PyTorch, because what it loads does; built-in names never come here
 
 import dataclasses
 from importlib.metadata import EntryPoint
-from inspect import isabstract
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_type_hints
 
-from tmt.errors import InputError, reason, unknown
+from tmt.errors import InputError, reason
 from tmt.model.base import LanguageModel
 from tmt.model.common_config import ModelConfig
-from tmt.own_code import load_file
+from tmt.own_code import checked_class, class_of_file
 
 
 def model_of_file(path: Path, name: str) -> type[LanguageModel]:
-    """The model of that name in a file, or the only one.
-
-    Raises:
-        InputError: the file is not there, raises, or has no such model, none at all, or several.
-    """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}; `tmt new {path}` writes one to begin with")
-    module = load_file(path)
-    if name:
-        return _named(module, name, path)
-    models = _models(module)
-    if len(models) != 1:
-        what = f"several architectures: say {path}:Name with one of {', '.join(models)}"
-        raise InputError(
-            f"{path} has {what if models else 'no architecture, which is a class that extends LanguageModel'}"
-        )
-    return next(iter(models.values()))
+    """The model of that name in a file, or the only one; InputError as of :func:`class_of_file`."""
+    hint = f"; `tmt new {path}` writes one to begin with"
+    return class_of_file(path, name, LanguageModel, "architecture", hint)
 
 
 def model_of_package(entry: EntryPoint) -> type[LanguageModel]:
@@ -47,7 +31,7 @@ def model_of_package(entry: EntryPoint) -> type[LanguageModel]:
         model = entry.load()
     except Exception as error:
         raise InputError(f"architecture {entry.name} ({entry.value}): {reason(error)}") from error
-    return _checked(model, f"architecture {entry.name} ({entry.value})")
+    return checked_class(model, f"architecture {entry.name} ({entry.value})", LanguageModel, "architecture")
 
 
 def config_of(model: type[LanguageModel]) -> type[ModelConfig]:
@@ -69,27 +53,3 @@ def config_of(model: type[LanguageModel]) -> type[ModelConfig]:
         if field.default is field.default_factory is dataclasses.MISSING:
             raise InputError(f"{config.__name__}.{field.name} has no default; give it one")
     return config
-
-
-def _models(module: ModuleType) -> dict[str, type[LanguageModel]]:
-    """The models that the module itself defines, by name."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, LanguageModel)
-        if value.__module__ == module.__name__ and not name.startswith("_") and not isabstract(value)
-    }
-
-
-def _named(module: ModuleType, name: str, path: Path) -> type[LanguageModel]:
-    if not hasattr(module, name):
-        raise unknown(f"architecture in {path}", name, _models(module))
-    return _checked(getattr(module, name), f"{name} in {path}")
-
-
-def _checked(model: Any, where: str) -> type[LanguageModel]:
-    if not (isinstance(model, type) and issubclass(model, LanguageModel)):
-        raise InputError(f"{where} is no architecture, which is a class that extends LanguageModel")
-    if isabstract(model):
-        raise InputError(f"{where} lacks {', '.join(sorted(model.__abstractmethods__))}")
-    return model

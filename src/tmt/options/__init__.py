@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmt.errors import InputError
-from tmt.run_folder import trust
+from tmt.run_folder import asks_for_trust, trust
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class RunOptions(Options):
     not agreed to yet; it is remembered. Read the file first."""
 
     def agree(self, *runs: str | Path | None) -> None:
-        """Note what `--trust` says about these runs; None for one that was not named."""
-        for run in runs:
-            if self.trust is not None and run is not None:
-                trust(run, self.trust)
+        """Note what `--trust` says about the first of these runs that asks for it; None for one not named."""
+        named = [run for run in runs if run is not None]
+        if self.trust is not None and named:
+            trust(next((run for run in named if asks_for_trust(run)), named[0]), self.trust)
 
 
 def refuse_unused(given: frozenset[str], names: Iterable[str], reason: str) -> None:

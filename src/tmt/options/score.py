@@ -9,6 +9,7 @@ from tmt.config import RunConfig
 from tmt.errors import InputError
 from tmt.model.checks import require
 from tmt.options import RunOptions, refuse_unused
+from tmt.own_code import source_of
 from tmt.run_folder import require_writable, trained_config
 from tmt.text import Part, require_corpus
 from tmt.writer_lock import require_no_writer
@@ -54,6 +55,8 @@ class ScoreOptions(RunOptions):
     """Hidden states of the past that are kept for the tokens that followed them; 0: no cache."""
     memory: bool = False
     """Stream a TMT's memory bank."""
+    part: str | None = None
+    """A part of your own, which comes last: mine.py, or mine.py:Name."""
     gains: bool = False
     """Also score every part by itself and all but every part."""
     audit: bool = False
@@ -121,9 +124,11 @@ class ScoreOptions(RunOptions):
             refuse_unused(given, ("ttt_lr", "ttt_epochs"), "nothing is trained without --ttt")
         if self.tap_in == "none":
             refuse_unused(given, ("min_match", "tap_in_weights"), "nothing is matched without --tap-in")
-        if not (self.memory or self.cache) and self.ttt == self.tap_in == "none":
+        if not (self.memory or self.cache or self.part) and self.ttt == self.tap_in == "none":
             refuse_unused(given, ("gains",), "no part is on")
-        self.agree(self.run)
+        self.agree(self.run, self.baseline)
+        if self.part is not None:
+            source_of(self.part)
         for run, changes in ((self.run, self.set), (self.baseline, [])):
             if run is not None and not Path(run).is_file():
                 self.sizes(trained_config(Path(run), changes))

@@ -21,7 +21,7 @@ from tmt.adaptive.audit.rules import (
 from tmt.adaptive.audit.veil import Veil, veiled_losses
 from tmt.adaptive.audit.witness import Witness
 from tmt.adaptive.scoring import AdaptivePass, PassSettings
-from tmt.errors import InputError
+from tmt.errors import BrokenPromiseError, InputError
 from tmt.evaluate.windows import Tokens
 from tmt.model.common_config import ModelConfig
 
@@ -32,7 +32,7 @@ AUDIT_TOKENS = 600
 WINDOW = 64
 
 
-class RuleError(RuntimeError):
+class RuleError(BrokenPromiseError):
     """A score breaks the rules: it is no measure of the model."""
 
 

@@ -50,7 +50,8 @@ def strict_causality(seen: Witness, veiled: Tensor, altered: Iterable[tuple[int,
     """Compare with losses where later tokens are hidden, and with passes over streams whose ends differ."""
     cuts, limit = [], _change(seen)
     words = (
-        "the loss after {stage} at position {position} changes by {size:.3g} where no part knows later tokens"
+        "the loss after {stage} at position {position} changes by {size:.3g} in blocks of one position, "
+        "where no part knows later tokens"
     )
     faults = [*_worst(distance(veiled, seen.nats), seen.stages, words)]
     for place, (cut, other) in enumerate(altered):
