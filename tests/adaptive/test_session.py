@@ -51,15 +51,16 @@ def session(
     settings: ScoreSettings = SETTINGS,
     tokens: np.ndarray = TOKENS,
     size: int = 2,
+    document_start: int = 0,
 ) -> Session:
     model = tiny_model("plain") if model is None else model
-    scoring = settings.make_pass(model, tokens, 0, Ranks(torch.device("cpu")))
+    scoring = settings.make_pass(model, tokens, document_start, Ranks(torch.device("cpu")))
     scoring.parts = [*scoring.parts, *spies]
 
     def sizes(low: int, high: int) -> np.ndarray:
         return np.full(high - low, size)
 
-    return Session(scoring, sizes, folder, identity(scoring, model, settings, sizes))
+    return Session(scoring, sizes, folder, identity(scoring, model, settings, document_start, sizes))
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,8 @@ def test_a_score_is_known_by_the_tokens_and_bytes_that_were_scored(tmp_path: Pat
         session(tmp_path, tokens=other)
     with pytest.raises(InputError, match="another model, stream"):
         session(tmp_path, size=3)
+    with pytest.raises(InputError, match="another model, stream"):
+        session(tmp_path, document_start=1)  # another separator: documents begin elsewhere
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path):

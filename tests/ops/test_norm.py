@@ -46,7 +46,7 @@ def test_values_and_gradients(shape: str, dtype: torch.dtype):
 
 
 def test_the_layer_takes_either_path_and_gets_the_same(monkeypatch: pytest.MonkeyPatch):
-    layer, x = RMSNorm(64, EPS), torch.randn(6, 2, 64)
+    layer, x = RMSNorm(64), torch.randn(6, 2, 64)
     angles = rotation(torch.arange(6), 64, 100.0)
     fused = layer(x), layer(x, angles)
     monkeypatch.setattr(norm, "available", lambda x: False)

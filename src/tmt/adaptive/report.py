@@ -108,7 +108,7 @@ def _run_pass(run: Run, settings: ScoreSettings, name: str, task: Task, ranks: R
         return target_bytes(task.tokens, run.tokenizer, start, stop, raw=task.raw_bytes)
 
     folder = None if task.folder is None else task.folder / name.replace(" ", "-")
-    key = identity(scoring, run.model, settings, sizes) if folder else ""
+    key = identity(scoring, run.model, settings, run.tokenizer.eot_id, sizes) if folder else ""
     session = Session(scoring, sizes, folder, key)
     session.run(name, task.minutes)
     done = session.progress

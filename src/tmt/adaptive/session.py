@@ -167,9 +167,16 @@ class Session:
         save_state(self._folder / "state.safetensors", state)
 
 
-def identity(scoring: AdaptivePass, model: LanguageModel, settings: Any, target_bytes: TargetBytes) -> str:
+def identity(
+    scoring: AdaptivePass,
+    model: LanguageModel,
+    settings: Any,
+    document_start: int,
+    target_bytes: TargetBytes,
+) -> str:
     """A hash of model, settings, and the tokens scored with their bytes: what must be equal to go on."""
-    digest = hashlib.sha256(json.dumps([asdict(model.config), asdict(settings), scoring.targets]).encode())
+    sizes = [asdict(model.config), asdict(settings), document_start, scoring.targets]
+    digest = hashlib.sha256(json.dumps(sizes).encode())
     for low in range(0, scoring.targets + 1, PIECE):
         high = min(low + PIECE, scoring.targets + 1)
         digest.update(np.asarray(scoring.tokens[low:high], "<i8").tobytes())

@@ -14,6 +14,9 @@ class RMSNorm(nn.RMSNorm):
 
     eps: float  # pyrefly: ignore[bad-override]
 
+    def __init__(self, width: int, eps: float = 1e-5):
+        super().__init__(width, eps)
+
     def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """(…, D) to (…, D), in the type of `x`; with a rotation (n, H, D) heads at its n positions."""
         if norm.available(x):
