@@ -21,6 +21,7 @@ from tmt.options.bench import BenchOptions
 from tmt.options.convert import ConvertOptions
 from tmt.options.data import DataOptions
 from tmt.options.evaluate import EvaluateOptions
+from tmt.options.export import ExportOptions
 from tmt.options.generate import GenerateOptions
 from tmt.options.inspect import InspectOptions
 from tmt.options.new import NewOptions
@@ -43,6 +44,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "inspect": (InspectOptions, "tmt.commands.inspect:inspect"),
     "convert": (ConvertOptions, "tmt.commands.convert:convert"),
     "pack": (PackOptions, "tmt.commands.pack:pack"),
+    "export": (ExportOptions, "tmt.commands.export:export"),
     "unpack": (UnpackOptions, "tmt.commands.unpack:unpack"),
     "data": (DataOptions, "tmt.commands.data:data"),
     "tokenizer": (TokenizerOptions, "tmt.commands.tokenizer:tokenizer"),

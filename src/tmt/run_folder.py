@@ -34,20 +34,28 @@ STATE = "last/training.safetensors"
 
 @contextmanager
 def run_folder(path: str | Path) -> Iterator[Path]:
-    """The run folder at `path`; for an artifact a temporary one with what is packed in it.
+    """The run folder at `path`; for an artifact or a Qwen3 of `transformers` a temporary one of its content.
 
     Raises:
-        InputError: the artifact is damaged or of a newer version.
+        InputError: the artifact is damaged or of a newer version, or the Qwen3 is no dense baseline.
     """
     path = Path(path)
-    if not path.is_file():
+    if path.is_file():
+        from tmt.packed import unpack as fill
+    elif must_be_opened(path):
+        from tmt.qwen3 import read_qwen3 as fill
+    else:
         yield path
         return
-    from tmt.packed import unpack
-
     with TemporaryDirectory(prefix="tmt-") as folder:
-        unpack(path, Path(folder))
+        fill(path, Path(folder))
         yield Path(folder)
+
+
+def must_be_opened(path: str | Path) -> bool:
+    """Whether what is there is no run folder but can become one: a file, or a folder of `transformers`."""
+    path = Path(path)
+    return path.is_file() or ((path / "config.json").is_file() and not (path / CONFIG).exists())
 
 
 def trained_config(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -64,8 +72,8 @@ def trained_config(folder: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def check_run(path: str | Path, overrides: Sequence[str] = ()) -> None:
-    """Refuse a run folder as :func:`trained_config` does; an artifact is read when it is opened."""
-    if not Path(path).is_file():
+    """Refuse a run folder as :func:`trained_config` does; anything else is read when it is opened."""
+    if not must_be_opened(path):
         trained_config(Path(path), overrides)
 
 

@@ -10,7 +10,7 @@ from tmt.errors import InputError
 from tmt.model.checks import require
 from tmt.options import RunOptions, refuse_unused
 from tmt.own_code import source_of
-from tmt.run_folder import require_writable, trained_config
+from tmt.run_folder import must_be_opened, require_writable, trained_config
 from tmt.text import Part, require_corpus
 from tmt.writer_lock import require_no_writer
 
@@ -130,7 +130,7 @@ class ScoreOptions(RunOptions):
         if self.part is not None:
             source_of(self.part)
         for run, changes in ((self.run, self.set), (self.baseline, [])):
-            if run is not None and not Path(run).is_file():
+            if run is not None and not must_be_opened(run):
                 self.sizes(trained_config(Path(run), changes))
         if self.out is not None:
             require_writable(self.out / "run" / "state")

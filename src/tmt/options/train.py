@@ -13,7 +13,7 @@ from tmt.options import RunOptions, refuse_unused
 from tmt.options.layers import Layer, merged
 from tmt.overrides import section_of
 from tmt.recipes import RECIPES
-from tmt.run_folder import load_config, require_history, require_new_run
+from tmt.run_folder import load_config, must_be_opened, require_history, require_new_run
 from tmt.writer_lock import require_no_writer
 
 DEFAULT_MINUTES = 5.0
@@ -127,7 +127,7 @@ class TrainOptions(RunOptions):
             load_config(self.folder).check_unchanged(self._wanted())
             require_history(self.folder)
             return
-        artifact = self.init_from is not None and self.init_from.is_file()
+        artifact = self.init_from is not None and must_be_opened(self.init_from)
         if not artifact:
             resolve(self, vocab_size=2).data.check()
         if not artifact or self.out is not None:

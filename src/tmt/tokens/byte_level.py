@@ -97,7 +97,7 @@ class BPETokenizer(ByteLevelTokenizer):
         self._lead = np.array([self._adds_space and piece.startswith(b" ") for piece in pieces])
         self.rewrites_text = self._adds_space or spec["normalizer"] is not None
         if self.rewrites_text:
-            self._align = Alignment(spec, _byte_of_symbol())
+            self._align = Alignment(spec, byte_of_symbol())
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text; runs on all cores."""
@@ -136,8 +136,12 @@ class BPETokenizer(ByteLevelTokenizer):
     def save(self, folder: str | Path) -> Path:
         """Write `tokenizer.json`, which `tokenizers` and `transformers` read too."""
         path = Path(folder) / "tokenizer.json"
-        path.write_text(self._inner.to_str(), encoding="utf-8")
+        path.write_text(self.to_str(), encoding="utf-8")
         return path
+
+    def to_str(self) -> str:
+        """The content of that file."""
+        return self._inner.to_str()
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, *, progress: bool) -> BPETokenizer:
@@ -226,7 +230,7 @@ def _pieces(inner: tokenizers.Tokenizer, spec: dict[str, Any]) -> list[bytes]:
     vocabulary: dict[str, int] = inner.get_vocab()
     pieces = [b""] * (max(vocabulary.values()) + 1)
     added = {token["id"]: token for token in spec["added_tokens"]}
-    values = _byte_of_symbol()
+    values = byte_of_symbol()
     for symbols, token in vocabulary.items():
         if token not in added:
             pieces[token] = bytes(values[symbol] for symbol in symbols)
@@ -235,7 +239,7 @@ def _pieces(inner: tokenizers.Tokenizer, spec: dict[str, Any]) -> list[bytes]:
     return pieces
 
 
-def _byte_of_symbol() -> dict[str, int]:
+def byte_of_symbol() -> dict[str, int]:
     """The byte behind each symbol of the byte-level alphabet.
 
     Printable Latin-1 characters stand for their own byte; the other bytes, in order, for U+0100 and on.
