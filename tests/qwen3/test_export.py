@@ -1,6 +1,8 @@
 """The dense baseline as a Qwen3 of transformers: the same logits, tokens and texts, there and back."""
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,3 +167,35 @@ def test_a_bpe_tokenizer_keeps_its_ids():
     theirs.encode_special_tokens = True
     for text in HOSTILE:
         assert theirs.encode(text).ids == [own.eot_id, *own.encode(text)]
+
+
+def test_what_the_page_says_works(
+    exported: tuple[Path, Path],
+    tmt: Tmt,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/dense").symlink_to(exported[0])
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shorter = {
+        "eval": ["--limit=64"],
+        "train": [
+            "--minutes=null",
+            "--steps=1",
+            "--batch-size=2",
+            "--seq-len=32",
+            "--set=train.eval_tokens=64",
+        ],
+    }
+    for kind, text in blocks:
+        if kind == "python":
+            exec(compile(text, "docs/export.md", "exec"), {})
+            continue
+        for line in text.splitlines():
+            name, *words = shlex.split(line)[1:]
+            assert tmt(name, *words, *shorter.get(name, [])).code == 0
+    assert [kind for kind, _ in blocks] == ["sh", "python", "sh"]
