@@ -8,6 +8,8 @@ from tmt.commands import generate as module
 from tmt.commands.generate import Continuation, GenerateOptions, generate
 from tmt.errors import InputError
 
+pytest_plugins = ["command_line"]
+
 PROMPTS = ["The mesh", "Ünïcode 漢"]
 
 
@@ -45,7 +47,7 @@ def test_an_empty_prompt_starts_a_document(runs: dict[str, str], capsys: pytest.
 
 
 def test_characters_come_out_whole():
-    row = Continuation("a", BYTES)
+    row = Continuation("a", BYTES, [])
     assert [row.add(byte) for byte in "é!".encode()] == ["", "é", "!"]
     assert row.add(0xC3) == ""
     assert row.flush() == "\ufffd"
@@ -106,3 +108,36 @@ def test_mistakes_are_named_before_anything_is_printed(
     with pytest.raises(InputError, match=named):
         run(capsys, runs["plain"], **{"prompt": ["x"], **options})
     assert capsys.readouterr().out == ""
+
+
+def test_a_stop_string_ends_a_text_and_is_left_out(runs: dict[str, str], capsys: pytest.CaptureFixture[str]):
+    record = json.loads(run(capsys, runs["plain"], prompt=PROMPTS[:1], json=True))
+    stop = record["text"][4:6]
+    ends = record["text"].index(stop)
+    options = {"prompt": PROMPTS[:1], "stop": ["never", stop]}
+    stopped = json.loads(run(capsys, runs["plain"], json=True, **options))
+    assert (stopped["text"], stopped["finish"]) == (record["text"][:ends], "stop")
+    assert stopped["tokens"] < record["tokens"]
+    assert run(capsys, runs["plain"], **options) == PROMPTS[0] + record["text"][:ends] + "\n"
+    both = run(capsys, runs["plain"], prompt=PROMPTS, stop=[stop], json=True).splitlines()
+    assert json.loads(both[0])["text"] == record["text"][:ends]
+
+
+def test_choices_are_the_sampler_s(runs: dict[str, str], capsys: pytest.CaptureFixture[str]):
+    texts = {
+        name: json.loads(run(capsys, runs["plain"], prompt=PROMPTS[:1], json=True, **options))["text"]
+        for name, options in {
+            "greedy": dict(temperature=0.0),
+            "the likeliest alone": dict(temperature=5.0, min_p=1.0),
+            "free": dict(temperature=5.0),
+            "penalised": dict(temperature=0.0, repetition_penalty=100.0),
+        }.items()
+    }
+    assert texts["greedy"] == texts["the likeliest alone"] != texts["free"]
+    assert texts["penalised"] != texts["greedy"]
+
+
+def test_what_means_nothing_at_temperature_0_is_refused(trained, tmt):
+    for option in ("--top-k=3", "--top-p=0.5", "--min-p=0.5"):
+        complaint = tmt("generate", trained, "--prompt=a", "--temperature=0", option).complaint
+        assert "has no effect: temperature 0 takes the likeliest token; leave it out" in complaint

@@ -148,6 +148,15 @@ def test_whole_texts_have_the_librarys_score(model: LanguageModel, stride: int |
     assert empty == 0
 
 
+def test_what_is_sampled_follows_from_the_request_alone(model: LanguageModel):
+    texts = ["The mesh", "of tokens sees no", "later", "one while a gate", "lets"]
+    asked = requests("generate_until", *((text, {"temperature": 1.0, "max_gen_toks": 6}) for text in texts))
+    first, *others = (HarnessModel(model, BYTES, batch_size=size).generate_until(asked) for size in (1, 2, 5))
+    assert others == [first, first]
+    again = requests("generate_until", *[("The mesh", {"temperature": 1.0, "max_gen_toks": 6})] * 3)
+    assert len(set(HarnessModel(model, BYTES, batch_size=3).generate_until(again))) > 1
+
+
 def test_texts_are_written_in_order_whatever_their_options(model: LanguageModel):
     asked = [("a", 4), ("The mesh of", 6), ("The", 4), ("gate", 6), ("sees no", 4)]
     found = HarnessModel(model, BYTES, batch_size=2).generate_until(

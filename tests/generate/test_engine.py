@@ -80,11 +80,35 @@ def test_nothing_runs_once_every_row_has_ended():
 @pytest.mark.parametrize(
     ("prompts", "count", "named"),
     [([], 1, "no prompt"), ([[1], []], 1, "no token"), ([[1]], 0, "max_new_tokens=0"),
-     ([[1], [1] * 60], 5, "max_seq_len=64"), ([[1, 300]], 1, "token id 300")],
+     ([[1], [1] * 60], 6, "max_seq_len=64"), ([[1, 300]], 1, "token id 300")],
 )  # fmt: skip
 def test_mistakes_are_named(prompts: list[list[int]], count: int, named: str):
     with pytest.raises(InputError, match=named):
         list(generate_tokens(tiny(), prompts, max_new_tokens=count, sampler=GREEDY))
+
+
+@pytest.mark.parametrize("variant", ["transformer", "plain"])
+def test_a_prompt_that_fills_the_model_gets_one_more_token(variant: str):
+    model, prompt = tiny(variant), [7 * i % 200 for i in range(64)]
+    (new,) = write(model, [prompt], count=1)
+    assert new == [int(model(torch.tensor([prompt])).logits[0, -1].argmax())]
+    assert len(write(model, [prompt[:60]], count=5)[0]) == 5
+
+
+def test_a_row_that_has_ended_rests():
+    """One that ended at the model's limit is read no further; the other is read anew once at most."""
+    model, long, short = tiny("transformer"), [7 * i % 200 for i in range(63)], [9]
+    stop = write(model, [long], count=1)[0][0]
+    alone = write(model, [short], count=50)[0]
+    assert stop not in alone
+    shapes = []
+    model.register_forward_pre_hook(lambda _, arguments: shapes.append(tuple(arguments[0].shape)))
+    steps = generate_tokens(model, [long, short], max_new_tokens=50, sampler=GREEDY, stop=stop, recrop=True)
+    rows = [*zip(*steps, strict=True)]
+    assert rows[0] == (stop, *[None] * 49)
+    assert [*rows[1]] == alone
+    assert len([shape for shape in shapes if shape[1] > 1]) <= 2
+    assert shapes[-1] == (1, 1)
 
 
 def test_arguments_are_checked_before_the_first_step():

@@ -1,12 +1,13 @@
 """`tmt generate`: continue prompts with a run."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 from tqdm import tqdm
 
 from tmt.checkpoint import load_run
-from tmt.generate import Sampler, generate_tokens
+from tmt.generate import Sampler, StopStrings, generate_tokens
 from tmt.options.generate import GenerateOptions
 from tmt.terminal import shown
 from tmt.tokens import StreamDecoder, Tokenizer
@@ -15,28 +16,29 @@ from tmt.tokens import StreamDecoder, Tokenizer
 class Continuation:
     """One prompt and what has been written after it."""
 
-    def __init__(self, prompt: str, tokenizer: Tokenizer) -> None:
+    def __init__(self, prompt: str, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
         self.prompt = prompt
         self.ids = [tokenizer.eot_id, *tokenizer.encode(prompt)]
         self.text = ""
         self.tokens = 0
         self.stopped = False
-        self._eot = tokenizer.eot_id
+        self._eot, self._stops = tokenizer.eot_id, StopStrings(stops)
         self._decoder = StreamDecoder(tokenizer)
         for token in self.ids:
             self._decoder.push(token)
 
     def add(self, token: int | None) -> str:
-        """Take in the next token (None: the row has ended); returns the characters that it completes."""
-        if token is None:
+        """Take in the next token (None: the row has ended); returns the characters that are certain by it."""
+        if token is None or self.stopped:
             return ""
         self.tokens += 1
-        self.stopped = token == self._eot
-        return self._extend(self._decoder.push(token))
+        piece = self._extend(self._stops.push(self._decoder.push(token)))
+        self.stopped = token == self._eot or self._stops.found
+        return piece
 
     def flush(self) -> str:
-        """The mark of a character that was left unfinished, if any."""
-        return self._extend(self._decoder.flush())
+        """What was held back, and the mark of a character that was left unfinished, if any."""
+        return self._extend(self._stops.push(self._decoder.flush()) + self._stops.flush())
 
     def _extend(self, piece: str) -> str:
         self.text += piece
@@ -45,9 +47,9 @@ class Continuation:
 
 def generate(options: GenerateOptions) -> None:
     """Run the command; Ctrl-C leaves with what has been written."""
-    sampler = Sampler(options.temperature, options.top_k, options.top_p)
+    sampler = Sampler(**{field.name: getattr(options, field.name) for field in fields(Sampler)})
     run = load_run(options.run, options.device, options.set)
-    rows = [Continuation(prompt, run.tokenizer) for prompt in options.prompt]
+    rows = [Continuation(prompt, run.tokenizer, options.stop) for prompt in options.prompt]
     steps = generate_tokens(
         run.model,
         [row.ids for row in rows],
@@ -68,6 +70,8 @@ def _write_streaming(row: Continuation, steps: Iterator[list[int | None]]) -> No
     try:
         for (token,) in steps:
             print(shown(row.add(token)), end="", flush=True)
+            if row.stopped:
+                break
     finally:
         print(shown(row.flush()), flush=True)
 
@@ -79,6 +83,8 @@ def _write_together(
         for tokens in tqdm(steps, total=options.max_new_tokens, desc="writing", unit="tok", disable=None):
             for row, token in zip(rows, tokens, strict=True):
                 row.add(token)
+            if all(row.stopped for row in rows):
+                break
     finally:
         for index, row in enumerate(rows, 1):
             row.flush()

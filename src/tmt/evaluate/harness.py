@@ -169,7 +169,7 @@ class HarnessModel(LM):
                 for start in range(0, len(indices), self.batch_size):
                     batch = indices[start : start + self.batch_size]
                     prompts = [asked[index][0] for index in batch]
-                    texts = generate_until(self._model, self._tokenizer, prompts, seed=start, **settings)
+                    texts = generate_until(self._model, self._tokenizer, prompts, numbers=batch, **settings)
                     for index, text in zip(batch, texts, strict=True):
                         written[index] = text
                     bar.update(len(batch))

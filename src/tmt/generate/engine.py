@@ -1,6 +1,6 @@
 """Decoding: the prompts in one pass, then one token a step from the cached state."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ def generate_tokens(
     max_new_tokens: int,
     sampler: Sampler,
     seed: int = 0,
+    numbers: Sequence[int] | None = None,
     stop: int | None = None,
     recrop: bool = False,
 ) -> Iterator[list[int | None]]:
@@ -38,7 +39,8 @@ def generate_tokens(
         prompts: token ids, at least one each; they may differ in length.
         max_new_tokens: steps at most.
         sampler: chooses the tokens.
-        seed: of the choices; a row's depend on the seed and its index alone.
+        seed: of the choices; a row's depend on the seed and its number alone.
+        numbers: of the rows; default: 0, 1, ….
         stop: the id that ends a row.
         recrop: beyond the longest sequence of the model, read the last tokens that fit anew for every step,
             their positions counted from the first of them. What the model computes then is not what it
@@ -52,7 +54,7 @@ def generate_tokens(
             with the new tokens.
     """
     _check(prompts, max_new_tokens, model.config, recrop)
-    generators = row_generators(seed, len(prompts))
+    generators = row_generators(seed, range(len(prompts)) if numbers is None else numbers)
     return _steps(model, prompts, max_new_tokens, sampler, generators, stop)
 
 
@@ -64,7 +66,7 @@ def _check(prompts: list[list[int]], max_new_tokens: int, config: ModelConfig, r
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens={max_new_tokens} must be at least 1")
     longest = max(map(len, prompts))
-    if longest + max_new_tokens > config.longest and not recrop:
+    if longest + max_new_tokens - 1 > config.longest and not recrop:  # the last one is not read any more
         raise InputError(
             f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's "
             f"{config.limit}; shorten one of them, or let it read its last tokens anew with recrop"
@@ -79,22 +81,25 @@ def _steps(
     generators: list[torch.Generator],
     stop: int | None,
 ) -> Iterator[list[int | None]]:
-    running, window = [True] * len(prompts), model.config.longest
-    rows = [list(prompt) for prompt in prompts]
+    window = model.config.longest
+    rows = {index: list(prompt) for index, prompt in enumerate(prompts)}  # that are read on
+    ended: set[int] = set()
     read: Read | None = None
     for step in range(max_new_tokens):
-        longest = max(map(len, rows))
-        if read is None or longest > window:
-            logits, read = _begin(model, rows, min(window, longest + max_new_tokens - step))
+        if read is None or max(map(len, rows.values())) > window:
+            rows = {index: row for index, row in rows.items() if index not in ended}
+            longest = max(map(len, rows.values()))
+            logits, read = _begin(model, [*rows.values()], min(window, longest + max_new_tokens - step))
         else:
-            logits = read(torch.tensor([row[-1:] for row in rows]))
-        chosen = sampler(logits, generators)
-        ids = chosen.tolist()
-        yield [token if live else None for token, live in zip(ids, running, strict=True)]
-        for row, token in zip(rows, ids, strict=True):
-            row.append(token)
-        running = [live and token != stop for token, live in zip(ids, running, strict=True)]
-        if not any(running):
+            logits = read(torch.tensor([row[-1:] for row in rows.values()]))
+        chosen = sampler(logits, [generators[index] for index in rows], [*rows.values()])
+        new = dict(zip(rows, chosen.tolist(), strict=True))
+        yield [None if index in ended else new[index] for index in range(len(prompts))]
+        for index, token in new.items():
+            rows[index].append(token)
+            if token == stop:
+                ended.add(index)
+        if len(ended) == len(prompts):
             return
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tmt.generate.engine import generate_tokens
 from tmt.generate.sampling import Sampler
+from tmt.generate.stop_strings import StopStrings
 from tmt.model.base import LanguageModel
 from tmt.tokens import StreamDecoder, Tokenizer
 
@@ -17,6 +18,7 @@ def generate_until(
     max_new_tokens: int,
     sampler: Sampler,
     seed: int = 0,
+    numbers: Sequence[int] | None = None,
 ) -> list[str]:
     """What follows each prompt, up to the first of the stop strings, which is left out.
 
@@ -32,6 +34,7 @@ def generate_until(
         max_new_tokens: tokens to write at most.
         sampler: chooses the tokens.
         seed: of the choices.
+        numbers: of the prompts, which their choices depend on beside the seed; default: 0, 1, ….
 
     Raises:
         InputError: there is no prompt, or `max_new_tokens` is below 1.
@@ -39,13 +42,14 @@ def generate_until(
     room = model.config.longest - max_new_tokens
     ids = [[tokenizer.eot_id, *encoded] for encoded in tokenizer.encode_batch(list(prompts))]
     kept = [row[-(room if room > 0 else model.config.longest) :] for row in ids]
-    texts = [_Text(tokenizer, row[-1], [stop for stop in stops if stop]) for row in kept]
+    texts = [_Text(tokenizer, row[-1], stops) for row in kept]
     steps = generate_tokens(
         model,
         kept,
         max_new_tokens=max_new_tokens,
         sampler=sampler,
         seed=seed,
+        numbers=numbers,
         stop=tokenizer.eot_id,
         recrop=room < 1,
     )
@@ -60,10 +64,10 @@ def generate_until(
 class _Text:
     """What is written after one prompt, whose last token is `before`."""
 
-    def __init__(self, tokenizer: Tokenizer, before: int, stops: list[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, before: int, stops: Sequence[str]) -> None:
         self.ended = False
         self._text = ""
-        self._stops = stops
+        self._stops = StopStrings(stops)
         self._eot = tokenizer.eot_id
         self._decoder = StreamDecoder(tokenizer)
         self._decoder.push(before)
@@ -71,11 +75,8 @@ class _Text:
     def add(self, token: int | None) -> None:
         if self.ended or token is None:
             return
-        self._text += self._decoder.push(token)
-        self.ended = token == self._eot or any(stop in self._text for stop in self._stops)
+        self._text += self._stops.push(self._decoder.push(token))
+        self.ended = token == self._eot or self._stops.found
 
     def finish(self) -> str:
-        text = self._text + self._decoder.flush()
-        for stop in self._stops:
-            text = text.partition(stop)[0]
-        return text
+        return self._text + self._stops.push(self._decoder.flush()) + self._stops.flush()

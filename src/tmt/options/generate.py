@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tmt.errors import InputError
-from tmt.options import RunOptions
+from tmt.options import RunOptions, refuse_unused
 from tmt.run_folder import check_run
 
 
@@ -23,6 +23,12 @@ class GenerateOptions(RunOptions):
     """Choose among so many likeliest tokens."""
     top_p: float | None = None
     """Choose among the likeliest tokens that hold this much probability."""
+    min_p: float | None = None
+    """Choose among tokens with at least this share of the likeliest one's probability."""
+    repetition_penalty: float = 1.0
+    """Above 1 makes tokens that came already, the prompt's included, less likely."""
+    stop: list[str] = field(default_factory=list)
+    """End a text before this string, repeatable."""
     seed: int = 0
     """Seed of the choices."""
     recrop: bool = False
@@ -41,5 +47,7 @@ class GenerateOptions(RunOptions):
 
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
+        if self.temperature == 0:
+            refuse_unused(given, ("top_k", "top_p", "min_p"), "temperature 0 takes the likeliest token")
         self.agree(self.run)
         check_run(self.run, self.set)
