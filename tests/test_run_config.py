@@ -132,9 +132,20 @@ def test_building_converts():
     assert build(DataConfig, {"max_bytes": None}, "data").max_bytes is None
 
 
+def test_a_resumed_run_may_have_another_budget_and_batch():
+    config = run_config()
+    longer = config.extended({"train.steps": 7, "train.batch_size": 3})
+    assert (longer.train.steps, longer.train.minutes, longer.train.batch_size) == (7, None, 3)
+    assert replace(longer, train=config.train) == config
+    assert config.extended({"train.accumulate": 2}).train == replace(config.train, accumulate=2)
+    for wanted in ({"train.steps": 7, "train.minutes": 1.0}, {"train.steps": 0}, {"train.steps": "many"}):
+        with pytest.raises(InputError):
+            config.extended(wanted)
+
+
 def test_what_a_resumed_run_must_agree_with():
     config = run_config()
-    config.check_unchanged(
+    assert config == config.extended(
         {
             "arch": "tmt",
             "model.dense_layers": [1, 3],
@@ -146,8 +157,8 @@ def test_what_a_resumed_run_must_agree_with():
     for name, value in {
         "arch": "transformer",
         "model.graph_k": 9,
-        "train.steps": 3,
+        "train.seq_len": 3,
         "init_from": Path("x"),
     }.items():
         with pytest.raises(InputError, match=f"{name} was .*leave the option out, or .* --init-from"):
-            config.check_unchanged({"arch": "tmt", name: value})
+            config.extended({"arch": "tmt", name: value})

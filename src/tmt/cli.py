@@ -14,8 +14,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from tmt import __version__, machine, terminal
-from tmt.config import readable
-from tmt.errors import BrokenPromiseError, InputError
+from tmt.errors import BrokenPromiseError, InputError, readable
 from tmt.options import Options
 from tmt.options.bench import BenchOptions
 from tmt.options.convert import ConvertOptions

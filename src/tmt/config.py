@@ -2,19 +2,18 @@
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from tmt.budget import Budget
-from tmt.errors import InputError, unknown
+from tmt.budget import BUDGETS, Budget
+from tmt.errors import InputError, readable, unknown
 from tmt.model.checks import changed, require, require_effect, require_positive
 from tmt.overrides import section_of
 from tmt.text import Reading, Split, is_plain_text, require_corpus
@@ -190,6 +189,10 @@ class TrainConfig(Budget):
         return self.batch_size * self.seq_len * self.accumulate
 
 
+CHANGEABLE = {f"train.{name}" for name in (*BUDGETS, "batch_size", "accumulate")}
+"""What may be another when a run goes on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything a run was made with; the config.yaml of its folder."""
@@ -228,15 +231,24 @@ class RunConfig:
                 "leave it out"
             )
 
-    def check_unchanged(self, wanted: dict[str, Any]) -> None:
-        """InputError naming the first dotted field of `wanted` that this configuration does not have."""
+    def extended(self, wanted: Mapping[str, Any]) -> Self:
+        """The same run with another budget, batch size or accumulation, of the dotted fields of `wanted`.
+
+        Raises:
+            InputError: anything else is wanted otherwise than it is, or the values are bad.
+        """
         own = _flatten(dataclasses.asdict(self))
+        changes = {name.removeprefix("train."): wanted[name] for name in wanted if name in CHANGEABLE}
         for name, value in wanted.items():
-            if own.get(name) != _plain(value):
+            if name not in CHANGEABLE and own.get(name) != _plain(value):
                 raise InputError(
                     f"--resume continues the run as it was: {name} was {own.get(name)!r}, now {value!r}; "
                     "leave the option out, or start a new run with --init-from"
                 )
+        if changes.keys() & {*BUDGETS}:
+            changes = dict.fromkeys(BUDGETS) | changes
+        train = build(TrainConfig, dataclasses.asdict(self.train) | changes, "train")
+        return dataclasses.replace(self, train=train)
 
 
 def build(cls: type, values: dict[str, Any], where: str) -> Any:
@@ -259,19 +271,6 @@ def _parser_of(cls: type) -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls)
     return parser
-
-
-def readable(error: ArgumentError) -> str:
-    """A parser's complaint on one line: the option, its value, and what is expected of it."""
-    text = " ".join(str(error).split())
-    key, value = re.search(r'[Pp]arser key "([^"]+)"', text), re.search(r"(?:Got|Given) value: (\S+)", text)
-    if not (key and value):
-        return text
-    choices = re.search(r"Literal\[(.*?)\]", text)
-    if choices:
-        return str(unknown(key[1], value[1], re.findall(r"'([^']*)'", choices[1])))
-    types = dict.fromkeys(re.findall(r"Expected an? <class '(?:\w+\.)*(\w+)'>", text))
-    return f"{key[1]}={value[1]!r} is not of type {' or '.join(types)}".replace("NoneType", "null")
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The one kind of error a user causes, the hint that goes with it, and the reason that others gave."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -31,3 +32,16 @@ def reason(error: BaseException) -> str:
     """Why something outside this library failed: the first line of the message, or the kind without one."""
     text = getattr(error, "strerror", None) or str(error)
     return text.strip().split("\n")[0] or type(error).__name__
+
+
+def readable(error: Exception) -> str:
+    """A parser's complaint on one line: the option, its value, and what is expected of it."""
+    text = " ".join(str(error).split())
+    key, value = re.search(r'[Pp]arser key "([^"]+)"', text), re.search(r"(?:Got|Given) value: (\S+)", text)
+    if not (key and value):
+        return text
+    choices = re.search(r"Literal\[(.*?)\]", text)
+    if choices:
+        return str(unknown(key[1], value[1], re.findall(r"'([^']*)'", choices[1])))
+    types = dict.fromkeys(re.findall(r"Expected an? <class '(?:\w+\.)*(\w+)'>", text))
+    return f"{key[1]}={value[1]!r} is not of type {' or '.join(types)}".replace("NoneType", "null")

@@ -191,9 +191,7 @@ def test_a_line_of_metrics_that_was_cut_off_is_written_anew(
 
 
 CHANGES = {
-    "--steps=3": "train.steps was 2, now 3",
-    "--minutes=1": "train.minutes was None, now 1.0",
-    "--batch-size=4": "train.batch_size was 2, now 4",
+    "--seq-len=16": "train.seq_len was 32, now 16",
     "--seed=7": "train.seed was 42, now 7",
     "--preset=small": "preset was 'nano', now 'small'",
     "--recipe=paper": "recipe was 'modern', now 'paper'",

@@ -51,13 +51,13 @@ def _train(options: TrainOptions, device: torch.device) -> None:
         load_weights(model, Path(config.init_from))
     trainer = Trainer(config, model, splits.train, folder, ranks, _validation(config, tokenizer, splits))
     if saved:
-        trainer.resume()
+        _take_up(trainer, load_config(folder), ranks)
     if ranks.first:
         _introduce(config, model, splits, tokenizer)
     finished = _run(trainer, options)
     if ranks.first and finished:
         run = load_run(folder, str(ranks.device))
-        print_summary(run, splits, trainer.step * config.train.tokens_per_step)
+        print_summary(run, splits, trainer.tokens // ranks.size)
     elif ranks.first:
         tell(f"stopped at step {trainer.step}; go on with: tmt train --out {folder} --resume")
     ranks.close()
@@ -80,7 +80,7 @@ def _begin(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
 
 def _resume(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
     """The same of an old run."""
-    config = load_config(options.folder)
+    config = options.going_on()
     tokenizer = load_tokenizer(options.folder)
     source = config.data.open()
     splits = _tokens(config, tokenizer, source)
@@ -90,6 +90,26 @@ def _resume(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
             f"text back, or start a new run with --init-from {options.folder}"
         )
     return config, tokenizer, splits
+
+
+def _take_up(trainer: Trainer, before: RunConfig, ranks: Ranks) -> None:
+    """Stand where the run was left; note in its folder what it goes on with, where that is another.
+
+    Raises:
+        InputError: the new budget is used up already.
+    """
+    trainer.resume()
+    train = trainer.config.train
+    if train == before.train:
+        return
+    if trainer.share >= 1 and train.amount != getattr(before.train, train.budget):
+        raise InputError(
+            f"train.{train.budget}={train.amount:g} is used up: the run has taken {trainer.step} steps in "
+            f"{trainer.elapsed / 60:.2f} minutes; name more"
+        )
+    trainer.plan_evaluation()
+    if ranks.first:
+        trainer.config.save(trainer.folder)
 
 
 def _tokens(config: RunConfig, tokenizer: Tokenizer, source: Source) -> TokenSplits:

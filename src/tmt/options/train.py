@@ -74,7 +74,9 @@ class TrainOptions(RunOptions):
     out: Path | None = None
     """Run folder; default runs/ARCH-PRESET."""
     resume: bool = False
-    """Continue the run in the folder, exactly where it stopped."""
+    """Continue the run in the folder, exactly where it stopped. Another budget (--steps, --minutes) extends a
+    run, finished or not: its rates are from then on those of a run of that length. --batch-size and
+    --accumulate may be others; the text goes on where it was."""
     init_from: Path | None = None
     """Start from the weights of another run or of an artifact, with its tokenizer, preset and model."""
     tensorboard: bool = False
@@ -113,6 +115,10 @@ class TrainOptions(RunOptions):
         fields = merged({}, self.layers)
         return fields | ({"arch": architecture(fields["arch"]).name} if "arch" in fields else {})
 
+    def going_on(self) -> RunConfig:
+        """The configuration of the run to resume, with what may change as it is wanted now."""
+        return load_config(self.folder).extended(self._wanted())
+
     def verify(self, given: frozenset[str]) -> None:
         """See :class:`Options`."""
         if not self.resume and self.init_from is None:
@@ -124,7 +130,7 @@ class TrainOptions(RunOptions):
                 raise InputError(
                     f"{self.folder} holds no training state; start from its weights with --init-from"
                 )
-            load_config(self.folder).check_unchanged(self._wanted())
+            self.going_on()
             require_history(self.folder)
             return
         artifact = self.init_from is not None and must_be_opened(self.init_from)

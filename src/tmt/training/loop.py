@@ -153,9 +153,13 @@ class Trainer(Stepper):
         figures["core_seconds"] = round(self.core_seconds, 3)
         return figures | ({"flops": self.flops} if self.flops else {})
 
-    def _evaluate(self, progress: Progress, log: MetricsLog | None) -> None:
+    def plan_evaluation(self) -> None:
+        """The next one comes with the next part of the budget, as it is now."""
         every = self.config.train.eval_every
         self.next_eval = (math.floor(self.share / every + ROUNDING) + 1) * every
+
+    def _evaluate(self, progress: Progress, log: MetricsLog | None) -> None:
+        self.plan_evaluation()
         if log is not None:
             nats = self.validate(self.evaluated_model.eval())
             log.write(self.step, valid_nats=nats, **self._spent())

@@ -85,7 +85,7 @@ class Stepper:
         self.lags = ranks.device.type == "cuda"
         self.loader = DeviceBatches(loader, ranks.device, ahead=self.lags)
         self.bf16 = use_bf16(train.precision, ranks.device)
-        self.step, self.elapsed, self.core_seconds, self.flops = 0, 0.0, 0.0, 0
+        self.step, self.tokens, self.elapsed, self.core_seconds, self.flops = 0, 0, 0.0, 0.0, 0
         if train.budget == "flops" and math.isnan(model.flops(train.seq_len)):
             raise InputError(
                 f"a budget of train.flops needs a model that counts them: give {type(model).__name__} a "
@@ -104,11 +104,6 @@ class Stepper:
             "core_minutes": self.core_seconds / 60,
         }
         return used[train.budget] / train.amount
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that all ranks have trained on."""
-        return self.step * self.config.train.tokens_per_step * self.ranks.size
 
     @property
     def evaluated_model(self) -> LanguageModel:
@@ -135,6 +130,7 @@ class Stepper:
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.step += 1
+        self.tokens += self.config.train.tokens_per_step * self.ranks.size
         return result
 
     def _differentiate(self, share: float) -> tuple[StepResult, dict[str, Tensor]]:
@@ -184,6 +180,7 @@ class Stepper:
         on_cuda = self.ranks.device.type == "cuda"
         return {
             "step": self.step,
+            "tokens": self.tokens,
             "elapsed": self.elapsed,
             "core_seconds": self.core_seconds,
             "flops": self.flops,
@@ -199,6 +196,8 @@ class Stepper:
         """Stand where :meth:`state` was taken, to the bit."""
         self._forget_gradients()
         self.step, self.elapsed = state["step"], state["elapsed"]
+        per_step = self.config.train.tokens_per_step * self.ranks.size
+        self.tokens = state.get("tokens", self.step * per_step)  # states without are of one batch size
         self.core_seconds, self.flops = state.get("core_seconds", 0.0), state.get("flops", 0)
         self.model.load_state_dict(state["model"])
         if self.average is not None:
