@@ -59,3 +59,15 @@ def test_a_model_with_exits_memory_and_dropout_stops_and_goes_on(corpus: Path, t
     again = torchrun("train", f"--out={folder}", "--resume", "--device=cpu")
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[-1] == result.stdout.splitlines()[-1] == f"run folder: {folder}"
+
+
+@pytest.mark.learning
+def test_a_model_of_a_file_is_that_of_one_process(corpus: Path, tmp_path: Path, tmt: Callable[..., Result]):
+    mine, one, two = tmp_path / "mine.py", tmp_path / "one", tmp_path / "two"
+    assert tmt("new", mine).code == 0
+    options = [*EXACT, f"--arch={mine}", "--set=model.d_model=16", "--device=cpu", "--tokenizer=bytes"]
+    data = [f"--data={corpus}", "--minutes=null", "--seq-len=32", "--set=train.eval_tokens=64"]
+    assert tmt("train", *options, *data, "--batch-size=4", f"--out={one}").code == 0
+    result = torchrun("train", *options, *data, "--batch-size=2", f"--out={two}")
+    assert result.returncode == 0, result.stderr
+    assert figures(two, "loss") == pytest.approx(figures(one, "loss"), rel=1e-4)

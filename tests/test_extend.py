@@ -327,3 +327,33 @@ def test_a_model_that_looks_ahead_is_no_traceback(here: Path, tmt: Tmt, corpus: 
     assert (result.code, result.err.splitlines()[-1][:4]) == (1, "tmt:")
     assert re.search(r"logits of position \d+ .* position \d+", result.err)
     assert tmt("eval", "run", "--limit=64", "--device=cpu").code == 1
+
+
+@pytest.mark.parametrize(
+    ("beside", "line"),
+    [
+        ("side.py", "import side"),
+        ("side.py", "def late():\n    from side import x"),
+        ("side/__init__.py", "import side.x as y"),
+        ("side/x.py", "import side.x"),
+    ],
+)
+@pytest.mark.parametrize("on_path", [False, True])
+def test_what_lies_beside_it_is_not_imported(
+    beside: str, line: str, on_path: bool, here: Path, tmt: Tmt, monkeypatch: pytest.MonkeyPatch
+):
+    (here / "side").mkdir()
+    (here / beside).write_text("x = 3\n", encoding="utf-8")
+    (here / "good.py").write_text(f"{HEAD}\n{line}\n", encoding="utf-8")
+    if on_path:
+        monkeypatch.syspath_prepend(here)
+    assert (
+        "side lies beside it, and a run would not notice" in tmt("tasks", "copy", "--arch=good.py").complaint
+    )
+
+
+def test_what_is_called_like_a_file_beside_it_is_imported(here: Path):
+    (here / "torch").mkdir()
+    (here / "json.py").write_text("1 / 0", encoding="utf-8")
+    (here / "good.py").write_text(HEAD + "import json, torch, os.path\n", encoding="utf-8")
+    assert architecture("good.py").label == "good"

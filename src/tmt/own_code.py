@@ -5,10 +5,12 @@ anywhere. The user's cache notes what was agreed to on this machine, by the dige
 code is, and the digest of what may run. Training with a file agrees to it, `--trust` does for any other run.
 """
 
+import ast
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -117,7 +119,7 @@ def load_file(file: Path) -> ModuleType:
     """Run a Python file as a module; the same bytes at the same place are run once.
 
     Raises:
-        InputError: it cannot be read, or raises.
+        InputError: it cannot be read, imports what lies beside it, or raises.
     """
     return _run(file.absolute(), _read(file))
 
@@ -128,11 +130,37 @@ def _run(file: Path, content: bytes) -> ModuleType:
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # dataclasses and type hints look a class's module up there
     try:
-        exec(compile(content, file, "exec"), vars(module))
+        tree = ast.parse(content, file)
+        beside = next(filter(partial(_lies_beside, file.parent.resolve()), _imported(tree)), None)
+        if beside is not None:
+            raise ImportError(
+                f"{beside} lies beside it, and a run would not notice when that changed; put what you need "
+                "into the file, or install it as a package"
+            )
+        exec(compile(tree, file, "exec"), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
         raise InputError(f"importing {file} raises {type(error).__name__}: {reason(error)}") from error
     return module
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """The modules, without what is below them, that code imports somewhere."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+
+
+def _lies_beside(folder: Path, name: str) -> bool:
+    """Whether a module is in that folder, and is what `import` finds or would find from there."""
+    beside = {folder / name, folder / f"{name}.py"}
+    if not any(path.exists() for path in beside):
+        return False
+    spec = find_spec(name)
+    places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
+    return spec is None or not beside.isdisjoint(Path(place).resolve() for place in places)
 
 
 def _read(file: Path) -> bytes:

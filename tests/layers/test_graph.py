@@ -9,6 +9,7 @@ from torch import Tensor
 from tmt import InputError, TMTConfig, TMTModel
 from tmt.layers.graph import Graph
 from tmt.ops.mesh import GraphSpec
+from tmt.verify import check, subject_of
 
 SIZES = dict(
     vocab_size=50, max_seq_len=64, d_model=16, n_heads=2, n_layers=3, ffn_stream_dim=12, graph_k=3,
@@ -91,6 +92,42 @@ def test_what_it_costs_is_not_counted_until_it_says():
     assert CountedMesh(own.config).flops(20) == built_in.flops(20)
 
 
+class Alike(Graph):
+    """The most similar token before the window; a bound that the last key moves, where it peeks."""
+
+    peeks = False
+
+    def choose(self, routing_q: Tensor, routing_k: Tensor, positions: Tensor, spec: GraphSpec) -> Tensor:
+        products = routing_q @ routing_k.mT
+        assert products.dtype == routing_q.dtype != torch.bfloat16
+        nearness = torch.arange(routing_k.shape[1]) / routing_k.shape[1]
+        scores = (16384 * products).round().double() + nearness
+        shift = (routing_k[:, -1:, :1] > 0).long() if self.peeks else 0
+        late = torch.arange(routing_k.shape[1]) > (positions - spec.window)[..., None] - shift
+        best = scores.masked_fill(late, -torch.inf).max(-1, keepdim=True)
+        chosen = best.indices.where(best.values > -torch.inf, -1)
+        return torch.nn.functional.pad(chosen, (0, spec.width - 1), value=-1)
+
+
+class AlikeMesh(TMTModel):
+    graph = Alike
+
+
+def test_verify_names_one_that_looks_ahead(monkeypatch: pytest.MonkeyPatch):
+    model = AlikeMesh(TMTConfig(**SIZES)).eval()
+    rules = ["future", "prefix", "cached"]
+    assert check(subject_of(model), only=rules, length=32).passed
+    monkeypatch.setattr(Alike, "peeks", True)
+    assert {finding.rule for finding in check(subject_of(model), only=rules, length=32).broken} == {*rules}
+
+
+def test_autocast_does_not_round_what_it_chooses_by():
+    model = AlikeMesh(TMTConfig(**SIZES, edge_similarity="bilinear"))
+    tokens = torch.randint(50, (2, 40), generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(tokens, targets=tokens).loss.backward()
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -99,6 +136,7 @@ def test_what_it_costs_is_not_counted_until_it_says():
         ([2, 0, 2], "names a token twice"),
         ([0, 1], r"torch.int64 \(1, 12, 2\), which are to be integers \(1, 12, 3\)"),
         ([0.0, 1.0, 2.0], "torch.float32"),
+        ([True, False, True], "torch.bool"),
     ],
 )
 def test_what_are_no_neighbours_is_refused(wrong: list, said: str):

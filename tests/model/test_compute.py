@@ -157,6 +157,7 @@ def test_layer_tokens_are_those_the_exit_masks_leave(name: str):
     assert output.layer_tokens == expected
     if output.depth is not None:
         assert int(output.depth.sum()) == sum(expected)
+        assert model.layers_of(output.depth.flatten()).sum(0).tolist() == expected
 
 
 @torch.no_grad()

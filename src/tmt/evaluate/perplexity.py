@@ -81,7 +81,6 @@ class _Tally:
     def __init__(self, model: LanguageModel, vocab_size: int, context: int) -> None:
         self._model = model
         self._dense = cache(model.flops)
-        self._landing = getattr(model.config, "landing_layers", 0)
         self._device = next(model.parameters()).device
         self.nats_at = np.zeros(context)
         self.scored_at = np.zeros(context, dtype=np.int64)
@@ -116,9 +115,7 @@ class _Tally:
             depth = output.depth.cpu().numpy()[scored]
         self.seen += np.bincount(ids, minlength=len(self.seen))
         self.layers_run += np.bincount(ids, weights=depth, minlength=len(self.seen)).astype(np.int64)
-        layers = np.arange(n_layers)
-        landing = layers >= n_layers - self._landing
-        self.layer_tokens += (landing | (layers < depth[:, None] - self._landing)).sum(0)
+        self.layer_tokens += self._model.layers_of(torch.from_numpy(depth)).sum(0).numpy()
 
     @torch.inference_mode()
     def _run(

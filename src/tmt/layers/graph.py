@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from tmt.layers.cache import Cache
@@ -16,6 +17,7 @@ from tmt.ops.mesh import (
     graph_flops,
     graph_impl,
 )
+from tmt.ops.precision import at_least_float32
 
 
 class Graph:
@@ -28,10 +30,12 @@ class Graph:
         """Neighbours of every query, for a subclass to choose.
 
         What is chosen for a query must follow from itself, its position and the keys up to it, or decoding
-        and the whole text differ; `tmt verify` tells.
+        and the whole text differ; `tmt verify` tells. Products differ in their last bits with the number of
+        tokens, and repeated tokens tie: round before comparing, and let the place decide a tie.
 
         Args:
-            routing_q: (B, T, R) routing vectors of the queries, of length 1, without gradients.
+            routing_q: (B, T, R) routing vectors of the queries, at least float32 and without gradients;
+                autocast rounds nothing here.
             routing_k: (B, S, R) those of positions 0..S−1.
             positions: (B, T) int64 position of every query.
             spec: sizes; the `spec.window` tokens up to the query are seen anyway.
@@ -75,7 +79,9 @@ class Graph:
         """
         spec = replace(self.spec, window=window)
         if self.is_own:
-            chosen = self.choose(similarity.q.detach(), similarity.k.detach(), positions, spec)
+            q, k = (at_least_float32(vectors.detach()) for vectors in (similarity.q, similarity.k))
+            with torch.autocast(q.device.type, enabled=False):
+                chosen = self.choose(q, k, positions, spec)
             return checked_neighbours(chosen, positions, spec, type(self).__name__)
         earliest = None if forget is None else earliest_audible(forget.q, forget.k, positions)
         means = cache.block_means(similarity.k, spec.block) if spec.kind == "knn" else None

@@ -199,6 +199,11 @@ class LanguageModel(nn.Module, ABC):
             "cross_entropy": "fused" if cross_entropy.available(weight) else "torch",
         }
 
+    def layers_of(self, depth: Tensor) -> Tensor:
+        """Which layers ran (n, n_layers) for tokens that ran `depth` (n,) of them: the first ones, unless a
+        model says otherwise."""
+        return torch.arange(self.config.n_layers, device=depth.device) < depth[:, None]
+
     def param_count(self) -> int:
         """Trained parameters, shared ones counted once."""
         return sum(p.numel() for p in self.parameters())

@@ -165,6 +165,11 @@ class TMTModel(LanguageModel):
             depth = rows.put(depth, rows.take(depth) + 1)
         return depth.view_as(tokens)
 
+    def layers_of(self, depth: Tensor) -> Tensor:
+        """See :class:`LanguageModel`: the last layers run for every token."""
+        last = torch.arange(self.config.n_layers, device=depth.device) >= self.landing
+        return last | super().layers_of(depth - self.config.landing_layers)
+
     def _extra_window(self) -> int:
         """Tokens by which the window is wider than configured while annealing from dense to sparse."""
         if not (self.training and self.config.anneal_steps):

@@ -105,7 +105,7 @@ def checked_neighbours(chosen: Tensor, positions: Tensor, spec: GraphSpec, name:
             the text, or are named twice by one query.
     """
     shape = (*positions.shape, spec.width)
-    if chosen.shape != shape or chosen.is_floating_point():
+    if chosen.shape != shape or chosen.is_floating_point() or chosen.dtype == torch.bool:
         raise InputError(
             f"{name}.choose returns {chosen.dtype} {tuple(chosen.shape)}, which are to be integers {shape}"
         )
