@@ -264,3 +264,20 @@ def test_a_reader_that_leaves_is_no_error(corpus: Path, cache: Path):
 
 def test_the_default_folder_is_named_after_the_model():
     assert TrainOptions(arch="transformer", preset="small").folder == Path("runs/transformer-small")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean train?"),
+        (["train", "--stpes", "3"], "unknown option of tmt train '--stpes'; did you mean --steps"),
+        (
+            ["eval", "run", "--btach-size=3"],
+            "unknown option of tmt eval '--btach-size'; did you mean --batch-size",
+        ),
+        (["data", "--zzz"], "unknown option of tmt data '--zzz'; known: "),
+    ],
+)
+def test_a_mistyped_name_gets_the_nearest(typed: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    assert main(typed) == 2
+    assert capsys.readouterr().err.startswith(f"tmt: error: {said}")

@@ -38,6 +38,8 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 REFUSED = [
+    ["trian"],
+    ["train", "--stpes", "3"],
     [],
     ["trian"],
     ["train", "--stepz", "3"],

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from itertools import chain, zip_longest
@@ -14,7 +15,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from tmt import __version__, machine, terminal
-from tmt.errors import BrokenPromiseError, InputError, readable
+from tmt.errors import BrokenPromiseError, InputError, readable, unknown
 from tmt.options import Options
 from tmt.options.bench import BenchOptions
 from tmt.options.convert import ConvertOptions
@@ -87,6 +88,8 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
             terminal.typed(argument)
         except UnicodeError as error:
             raise InputError(f"argument {argument!a} is not valid UTF-8") from error
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise unknown("command", arguments[0], COMMANDS)
     parser = _parser(arguments[0] if arguments else None)
     command, *parts = _parts(arguments)
     whole = [*command, *chain(*parts)]
@@ -96,6 +99,9 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
     except ArgumentError as error:
         if "surrogates" in str(error):
             raise InputError("this locale knows no letters beyond ASCII here; set PYTHONUTF8=1") from error
+        stray = re.match(r"unrecognized arguments: (--\w+)", str(error), re.IGNORECASE)
+        if stray and arguments[0] in COMMANDS:
+            raise _unknown_option(arguments[0], stray[1]) from error
         raise InputError(readable(error)) from error
     name = parsed.subcommand
     options = COMMANDS[name][0](**_options(parsed))
@@ -103,6 +109,12 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any, frozenset[str]]:
         layers = (parser.parse_args([*command, *part], defaults=False) for part in parts)
         vars(options)["layers"] = tuple(map(_options, layers))
     return name, options, frozenset(_options(given))
+
+
+def _unknown_option(command: str, option: str) -> InputError:
+    names = [field.name for field in dataclasses.fields(COMMANDS[command][0])]
+    known = [f"--{name.replace('_', '-')}" for name in (*names, "config", "help")]
+    return unknown(f"option of tmt {command}", option.replace("_", "-"), known)
 
 
 def _options(parsed: Namespace) -> dict[str, Any]:
