@@ -7,42 +7,19 @@ from dataclasses import fields
 from tqdm import tqdm
 
 from tmt.checkpoint import load_run
-from tmt.generate import Sampler, StopStrings, generate_tokens
+from tmt.generate import Sampler, Text, generate_tokens
 from tmt.options.generate import GenerateOptions
 from tmt.terminal import shown
-from tmt.tokens import StreamDecoder, Tokenizer
+from tmt.tokens import Tokenizer
 
 
-class Continuation:
-    """One prompt and what has been written after it."""
+class Continuation(Text):
+    """What is written after one prompt, and the prompt."""
 
     def __init__(self, prompt: str, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
         self.prompt = prompt
         self.ids = [tokenizer.eot_id, *tokenizer.encode(prompt)]
-        self.text = ""
-        self.tokens = 0
-        self.stopped = False
-        self._eot, self._stops = tokenizer.eot_id, StopStrings(stops)
-        self._decoder = StreamDecoder(tokenizer)
-        for token in self.ids:
-            self._decoder.push(token)
-
-    def add(self, token: int | None) -> str:
-        """Take in the next token (None: the row has ended); returns the characters that are certain by it."""
-        if token is None or self.stopped:
-            return ""
-        self.tokens += 1
-        piece = self._extend(self._stops.push(self._decoder.push(token)))
-        self.stopped = token == self._eot or self._stops.found
-        return piece
-
-    def flush(self) -> str:
-        """What was held back, and the mark of a character that was left unfinished, if any."""
-        return self._extend(self._stops.push(self._decoder.flush()) + self._stops.flush())
-
-    def _extend(self, piece: str) -> str:
-        self.text += piece
-        return piece
+        super().__init__(tokenizer, self.ids[-1], stops)
 
 
 def generate(options: GenerateOptions) -> None:
@@ -70,7 +47,7 @@ def _write_streaming(row: Continuation, steps: Iterator[list[int | None]]) -> No
     try:
         for (token,) in steps:
             print(shown(row.add(token)), end="", flush=True)
-            if row.stopped:
+            if row.ended:
                 break
     finally:
         print(shown(row.flush()), flush=True)
@@ -83,7 +60,7 @@ def _write_together(
         for tokens in tqdm(steps, total=options.max_new_tokens, desc="writing", unit="tok", disable=None):
             for row, token in zip(rows, tokens, strict=True):
                 row.add(token)
-            if all(row.stopped for row in rows):
+            if all(row.ended for row in rows):
                 break
     finally:
         for index, row in enumerate(rows, 1):
@@ -100,6 +77,6 @@ def _record(row: Continuation, options: GenerateOptions) -> dict[str, str | int]
         "prompt": row.prompt,
         "text": row.text,
         "tokens": row.tokens,
-        "finish": "stop" if row.stopped else finish,
+        "finish": "stop" if row.ended else finish,
         "seed": options.seed,
     }

@@ -3,6 +3,6 @@
 from tmt.generate.engine import generate_tokens
 from tmt.generate.sampling import Sampler, row_generators
 from tmt.generate.stop_strings import StopStrings
-from tmt.generate.until import generate_until
+from tmt.generate.until import Text, generate_until
 
-__all__ = ["Sampler", "StopStrings", "generate_tokens", "generate_until", "row_generators"]
+__all__ = ["Sampler", "StopStrings", "Text", "generate_tokens", "generate_until", "row_generators"]

@@ -42,7 +42,7 @@ def generate_until(
     room = model.config.longest - max_new_tokens
     ids = [[tokenizer.eot_id, *encoded] for encoded in tokenizer.encode_batch(list(prompts))]
     kept = [row[-(room if room > 0 else model.config.longest) :] for row in ids]
-    texts = [_Text(tokenizer, row[-1], stops) for row in kept]
+    texts = [Text(tokenizer, row[-1], stops) for row in kept]
     steps = generate_tokens(
         model,
         kept,
@@ -58,25 +58,40 @@ def generate_until(
             text.add(token)
         if all(text.ended for text in texts):
             break
-    return [text.finish() for text in texts]
+    for text in texts:
+        text.flush()
+    return [text.text for text in texts]
 
 
-class _Text:
-    """What is written after one prompt, whose last token is `before`."""
+class Text:
+    """What is written after one prompt.
+
+    Attributes:
+        text: the characters that are certain.
+        tokens: how many were taken in.
+        ended: whether the document ended, or a stop string came; nothing is taken in any more.
+    """
 
     def __init__(self, tokenizer: Tokenizer, before: int, stops: Sequence[str]) -> None:
-        self.ended = False
-        self._text = ""
-        self._stops = StopStrings(stops)
-        self._eot = tokenizer.eot_id
+        """`before` is the prompt's last token."""
+        self.text, self.tokens, self.ended = "", 0, False
+        self._eot, self._stops = tokenizer.eot_id, StopStrings(stops)
         self._decoder = StreamDecoder(tokenizer)
         self._decoder.push(before)
 
-    def add(self, token: int | None) -> None:
-        if self.ended or token is None:
-            return
-        self._text += self._stops.push(self._decoder.push(token))
+    def add(self, token: int | None) -> str:
+        """Take in the next token (None: the row has ended); returns the characters that are certain by it."""
+        if token is None or self.ended:
+            return ""
+        self.tokens += 1
+        piece = self._extend(self._stops.push(self._decoder.push(token)))
         self.ended = token == self._eot or self._stops.found
+        return piece
 
-    def finish(self) -> str:
-        return self._text + self._stops.push(self._decoder.flush()) + self._stops.flush()
+    def flush(self) -> str:
+        """What was held back, and the mark of a character that was left unfinished, if any."""
+        return self._extend(self._stops.push(self._decoder.flush()) + self._stops.flush())
+
+    def _extend(self, piece: str) -> str:
+        self.text += piece
+        return piece
