@@ -5,55 +5,21 @@ import torch
 from builders import build, draw_tokens
 from torch import Tensor
 
+from tmt.checkpoint import model_state
 from tmt.model.transformer import Transformer
+from tmt.qwen3.names import to_shape, weight_names
 
 transformers = pytest.importorskip("transformers")
-
-NAMES = {
-    "embedding.weight": "model.embed_tokens.weight",
-    "head.weight": "lm_head.weight",
-    "norm.weight": "model.norm.weight",
-}
-PARTS = {
-    "attention_norm": "input_layernorm",
-    "attention.query": "self_attn.q_proj",
-    "attention.key": "self_attn.k_proj",
-    "attention.value": "self_attn.v_proj",
-    "attention.output": "self_attn.o_proj",
-    "attention.query_norm": "self_attn.q_norm",
-    "attention.key_norm": "self_attn.k_norm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn.gate": "mlp.gate_proj",
-    "ffn.inner": "mlp.up_proj",
-    "ffn.output": "mlp.down_proj",
-}
-
-
-def foreign_name(name: str) -> str:
-    """What `transformers` calls a weight of ours."""
-    if name in NAMES:
-        return NAMES[name]
-    _, layer, rest = name.split(".", 2)
-    return f"model.layers.{layer}.{PARTS[rest.removesuffix('.weight')]}.weight"
 
 
 def foreign(ours: Transformer) -> torch.nn.Module:
     """A Qwen3 with the weights of a model of ours; every weight of either must be one of the other."""
-    config = ours.config
-    shape = transformers.Qwen3Config(
-        vocab_size=config.vocab_size,
-        hidden_size=config.d_model,
-        head_dim=config.d_model // config.n_heads,
-        intermediate_size=config.ffn_dim,
-        num_hidden_layers=config.n_layers,
-        num_attention_heads=config.n_heads,
-        num_key_value_heads=config.n_heads,
-        max_position_embeddings=config.max_seq_len,
-        rms_norm_eps=config.layer_norm_eps,
-        tie_word_embeddings=config.tie_embeddings,
-    )
-    model = transformers.Qwen3ForCausalLM(shape).double().eval()
-    model.load_state_dict({foreign_name(name): weight for name, weight in ours.state_dict().items()})
+    model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**to_shape(ours.config))).double().eval()
+    names, weights = weight_names(ours.config), model_state(ours)
+    assert names.keys() == weights.keys()
+    missing = model.load_state_dict({names[name]: weight for name, weight in weights.items()}, strict=False)
+    assert missing.unexpected_keys == []
+    assert missing.missing_keys == (["lm_head.weight"] if ours.config.tie_embeddings else [])
     return model
 
 
@@ -71,5 +37,6 @@ def test_the_same_weights_give_the_same_logits_and_gradients(overrides: dict):
     loss_of(expected, tokens).backward()
     gradients = {name: weight.grad for name, weight in theirs.named_parameters()}
     assert len(gradients) == len([*ours.parameters()])
+    names = weight_names(ours.config)
     for name, weight in ours.named_parameters():
-        torch.testing.assert_close(weight.grad, gradients[foreign_name(name)], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(weight.grad, gradients[names[name]], rtol=1e-4, atol=1e-6)
