@@ -39,6 +39,7 @@ def train(options: TrainOptions) -> None:
 
 def _train(options: TrainOptions, device: torch.device) -> None:
     folder = options.folder
+    before = load_config(folder) if options.resume else None  # as every rank finds it, before one changes it
     config, tokenizer, splits = _resume(options) if options.resume else _begin(options)
     ranks = Ranks(device)
     torch.manual_seed(config.train.seed)
@@ -51,7 +52,9 @@ def _train(options: TrainOptions, device: torch.device) -> None:
         load_weights(model, Path(config.init_from))
     trainer = Trainer(config, model, splits.train, folder, ranks, _validation(config, tokenizer, splits))
     if saved:
-        _take_up(trainer, load_config(folder), ranks)
+        trainer.resume()
+    if before is not None and before.train != config.train:
+        _extend(trainer, before)
     if ranks.first:
         _introduce(config, model, splits, tokenizer)
     finished = _run(trainer, options)
@@ -92,23 +95,20 @@ def _resume(options: TrainOptions) -> tuple[RunConfig, Tokenizer, TokenSplits]:
     return config, tokenizer, splits
 
 
-def _take_up(trainer: Trainer, before: RunConfig, ranks: Ranks) -> None:
-    """Stand where the run was left; note in its folder what it goes on with, where that is another.
+def _extend(trainer: Trainer, before: RunConfig) -> None:
+    """Have a run go on with another budget or batch, which its folder notes.
 
     Raises:
-        InputError: the new budget is used up already.
+        InputError: the budget is another, and used up.
     """
-    trainer.resume()
     train = trainer.config.train
-    if train == before.train:
-        return
     if trainer.share >= 1 and train.amount != getattr(before.train, train.budget):
         raise InputError(
             f"train.{train.budget}={train.amount:g} is used up: the run has taken {trainer.step} steps in "
             f"{trainer.elapsed / 60:.2f} minutes; name more"
         )
     trainer.plan_evaluation()
-    if ranks.first:
+    if trainer.ranks.first:
         trainer.config.save(trainer.folder)
 
 
